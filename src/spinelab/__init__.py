@@ -1,0 +1,1 @@
+"""spinelab reads scans of the spine."""
