@@ -1,0 +1,85 @@
+"""Writes the report: one HTML file with everything inside it."""
+
+import base64
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from spinelab.io.outputs import writing
+from spinelab.report.curve_drawing import draw_curves
+from spinelab.report.pictures import DOUBTFUL_BELOW, render_views
+from spinelab.report.wording import (
+    LOSS_TO_NOTE_PERCENT,
+    SLIP_TO_NOTE_MM,
+    build_row,
+    flatten_manifest,
+    list_findings,
+    write_headline,
+    write_numbering,
+)
+from spinelab.spine import Spine
+from spinelab.volume import Image, Mask
+
+
+def write_report(image: Image, mask: Mask, spine: Spine, path: Path, *, title: str | None = None) -> None:
+    """Writes one self-contained HTML page a clinician reads in a minute.
+
+    Pictures are inside the file; it needs no network, no script and no other file, and prints on A4.
+
+    Args:
+        image: The scan, (i, j, k) on any grid.
+        mask: VerSe labels, (i, j, k) on any grid in the same patient space.
+        spine: What was found and measured; unknown values appear as a dash.
+        path: The HTML file to write.
+        title: Heading; without it the file's name less ".html" and "_report". Nothing else that could
+            identify a patient is written, and of paths in the manifest only the last part.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    html = render_report(image, mask, spine, title=title or path.stem.removesuffix("_report"))
+    with writing(path):
+        path.write_text(html, encoding="utf-8")
+
+
+def render_report(image: Image, mask: Mask, spine: Spine, *, title: str) -> str:
+    """Returns the page of `write_report` as text."""
+    from jinja2 import Environment, StrictUndefined
+
+    source = resources.files("spinelab.report").joinpath("template.html").read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(source).render(_contents(image, mask, spine, title))
+
+
+def _contents(image: Image, mask: Mask, spine: Spine, title: str) -> dict[str, Any]:
+    """Everything the template shows."""
+    return {
+        "title": title,
+        "headline": write_headline(spine),
+        "numbering": write_numbering(spine),
+        "guessed": spine.numbering is not None and not spine.numbering.anchored,
+        "warnings": spine.warnings,
+        "findings": list_findings(spine),
+        "picture": base64.b64encode(render_views(image, mask, spine)).decode("ascii"),
+        "picture_words": _describe_picture(spine),
+        "drawing": draw_curves(spine),
+        "rows": [build_row(vertebra) for vertebra in spine.vertebrae],
+        "manifest": flatten_manifest(spine.manifest),
+        "scan": " × ".join(str(n) for n in image.array.shape),
+        "spacing": " × ".join(f"{mm:.2f}" for mm in image.spacing_mm),
+        "doubtful_percent": f"{100 * DOUBTFUL_BELOW:.0f}",
+        "loss_percent": f"{LOSS_TO_NOTE_PERCENT:.0f}",
+        "slip_mm": f"{SLIP_TO_NOTE_MM:.0f}",
+    }
+
+
+def _describe_picture(spine: Spine) -> str:
+    """The words for who cannot see the pictures."""
+    if not spine.vertebrae:
+        return "Sagittal and coronal picture through the middle of the scan; no vertebra is outlined."
+    return (
+        "Sagittal and coronal picture along the column in a bone window, with the outlines and names of "
+        f"{', '.join(spine.levels)}."
+    )

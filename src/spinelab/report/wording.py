@@ -1,0 +1,244 @@
+"""The report's sentences and table cells: every figure in words or as a rounded number, a dash if unknown."""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+from spinelab.report.curve_drawing import describe_curve
+from spinelab.report.pictures import DOUBTFUL_BELOW, level_color
+from spinelab.spine import HeightLoss, Slip, Spine, Vertebra
+
+DASH = "–"
+#: Genant et al. 1993 (J Bone Miner Res 8:1137): a height loss from 20 % counts as a deformity.
+LOSS_TO_NOTE_PERCENT = 20.0
+#: Below this a displacement is within what position and measurement vary by.
+SLIP_TO_NOTE_MM = 3.0
+#: Cobb angle from which a coronal curve is called scoliosis.
+CURVE_TO_NOTE_DEG = 10.0
+_KIND_FROM_PERCENT = 10.0
+_RIVAL_FROM = 0.1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One vertebra's line of the table, ready to print.
+
+    Attributes:
+        level, color: Name and the colour it has in the pictures.
+        probability, complete, anterior, middle, posterior, loss, loss_kind, density, slip, flags: Cell texts.
+        doubtful, cut, collapsed, slipped: Whether the cell is to stand out.
+    """
+
+    level: str
+    color: str
+    probability: str
+    complete: str
+    anterior: str
+    middle: str
+    posterior: str
+    loss: str
+    loss_kind: str
+    density: str
+    slip: str
+    flags: str
+    doubtful: bool
+    cut: bool
+    collapsed: bool
+    slipped: bool
+
+
+def write_headline(spine: Spine) -> str:
+    """Returns what was seen: "T1 to L2, 14 vertebrae"."""
+    if not spine.vertebrae:
+        return "No vertebra was found"
+    if len(spine.vertebrae) == 1:
+        return f"{spine.vertebrae[0].level}, one vertebra"
+    levels = spine.levels
+    return f"{levels[0]} to {levels[-1]}, {len(levels)} vertebrae"
+
+
+def write_numbering(spine: Spine) -> str:
+    """Returns how the names were fixed and how sure they are, in one or two sentences."""
+    numbering = spine.numbering
+    if not spine.vertebrae:
+        return "The pictures show the middle of the scan. Check that the spine is in the field of view."
+    if numbering is None:
+        return "How sure the numbering is was not determined."
+    if numbering.statement:
+        return numbering.statement
+    sure = f"Probability that every name is right: {_percent(numbering.probability)}."
+    if not numbering.anchored:
+        return f"Nothing in view fixes the count, so the names are a guess. {sure}"
+    if not numbering.anchors:
+        return sure
+    return f"Numbering anchored by {_join(numbering.anchors)}. {sure}"
+
+
+def list_findings(spine: Spine) -> list[tuple[str, str, bool]]:
+    """Returns (subject, finding, stands out) of what a reader looks for first."""
+    if not spine.vertebrae:
+        return []
+    findings = [_find_losses(spine), *_find_curves(spine), _find_slips(spine), _find_density(spine)]
+    return [*findings, *_find_numbering(spine)]
+
+
+def build_row(vertebra: Vertebra) -> Row:
+    """Returns the table line of a vertebra."""
+    heights = vertebra.heights_mm
+    loss, kind = largest_loss(vertebra.height_loss)
+    return Row(
+        level=vertebra.level,
+        color=level_color(vertebra.level),
+        probability=_percent(vertebra.probability),
+        complete="yes" if vertebra.complete else "cut",
+        anterior=_number(heights.anterior if heights else None),
+        middle=_number(heights.middle if heights else None),
+        posterior=_number(heights.posterior if heights else None),
+        loss=DASH if loss is None else f"{max(loss, 0.0):.0f}",
+        loss_kind=kind if loss is not None and loss >= _KIND_FROM_PERCENT else "",
+        density=_number(vertebra.density.mean_hu if vertebra.density else None, digits=0),
+        slip=write_slip(vertebra.slip),
+        flags=", ".join(flag for flag in vertebra.flags if flag != "cut"),
+        doubtful=vertebra.probability < DOUBTFUL_BELOW,
+        cut=not vertebra.complete,
+        collapsed=loss is not None and loss >= LOSS_TO_NOTE_PERCENT,
+        slipped=_is_slipped(vertebra.slip),
+    )
+
+
+def largest_loss(loss: HeightLoss | None) -> tuple[float | None, str]:
+    """Returns the largest of the height losses in per cent and which one it is."""
+    if loss is None:
+        return None, ""
+    kinds = {
+        "anterior": loss.anterior_percent,
+        "middle": loss.middle_percent,
+        "posterior": loss.crush_percent,
+        "to neighbours": loss.neighbours_percent,
+    }
+    known = [(value, kind) for kind, value in kinds.items() if value is not None]
+    return max(known, key=lambda pair: pair[0]) if known else (None, "")
+
+
+def write_slip(slip: Slip | None) -> str:
+    """Returns the displacement of the body above, e.g. "4.1 forward" (mm)."""
+    if slip is None:
+        return DASH
+    parts = []
+    if abs(slip.anterior_mm) >= 0.05:
+        parts.append(f"{abs(slip.anterior_mm):.1f} {'forward' if slip.anterior_mm > 0 else 'back'}")
+    if abs(slip.left_mm) >= SLIP_TO_NOTE_MM:
+        parts.append(f"{abs(slip.left_mm):.1f} {'left' if slip.left_mm > 0 else 'right'}")
+    return ", ".join(parts) or "0.0"
+
+
+def flatten_manifest(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    """Returns (name, value) for every leaf of the manifest; of a path only its last part is kept."""
+    rows: list[tuple[str, str]] = []
+    for key, value in manifest.items():
+        name = str(key).replace("_", " ")
+        if isinstance(value, dict):
+            rows += [(f"{name}: {inner}", text) for inner, text in flatten_manifest(value)]
+        else:
+            rows.append((name, _show_value(value)))
+    return rows
+
+
+def _show_value(value: Any) -> str:
+    if value is None:
+        return DASH
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_show_value(item) for item in value) or DASH
+    text = str(value)
+    for kind in (PurePosixPath, PureWindowsPath):
+        if kind(text).is_absolute():
+            return kind(text).name
+    return text
+
+
+def _find_losses(spine: Spine) -> tuple[str, str, bool]:
+    subject = f"Height loss of {LOSS_TO_NOTE_PERCENT:.0f} % or more"
+    losses = [(v.level, *largest_loss(v.height_loss)) for v in spine.vertebrae]
+    known = [(name, loss, kind) for name, loss, kind in losses if loss is not None]
+    if not known:
+        return subject, "not measured", False
+    found = [f"{name} {loss:.0f} % ({kind})" for name, loss, kind in known if loss >= LOSS_TO_NOTE_PERCENT]
+    return subject, ", ".join(found) or f"none of {_count(len(known))}", bool(found)
+
+
+def _find_curves(spine: Spine) -> list[tuple[str, str, bool]]:
+    if spine.curvature is None:
+        return [("Curvature", "not measured", False)]
+    coronal = spine.curvature.coronal
+    texts = [describe_curve(curve).removeprefix("Coronal curve ") for curve in coronal]
+    large = any(curve.angle_deg >= CURVE_TO_NOTE_DEG for curve in coronal)
+    lines = [("Coronal curve", "; ".join(texts) or "none of 5° or more", large)]
+    for subject, curve in (("Kyphosis", spine.curvature.kyphosis), ("Lordosis", spine.curvature.lordosis)):
+        if curve is not None:
+            lines.append((subject, describe_curve(curve).removeprefix(f"{subject} "), False))
+    return lines
+
+
+def _find_slips(spine: Spine) -> tuple[str, str, bool]:
+    subject = f"Slip of {SLIP_TO_NOTE_MM:.0f} mm or more"
+    known = [v for v in spine.vertebrae if v.slip is not None]
+    if not known:
+        return subject, "not measured", False
+    found = [
+        f"{v.slip.above} on {v.level} {write_slip(v.slip)}"
+        for v in known
+        if v.slip is not None and _is_slipped(v.slip)
+    ]
+    return subject, "; ".join(found) or f"none of {_count(len(known))}", bool(found)
+
+
+def _find_density(spine: Spine) -> tuple[str, str, bool]:
+    known = [(v.density.mean_hu, v.level) for v in spine.vertebrae if v.density is not None and v.complete]
+    if not known:
+        return "Density", "not measured", False
+    lowest = f"lowest {min(known)[0]:.0f} HU ({min(known)[1]})"
+    first = [f"L1 {hu:.0f} HU" for hu, name in known if name == "L1"]
+    return "Density", ", ".join([*first, lowest]), False
+
+
+def _find_numbering(spine: Spine) -> list[tuple[str, str, bool]]:
+    numbering = spine.numbering
+    if numbering is None:
+        return []
+    lines = []
+    if numbering.variants:
+        lines.append(("Numbering variant", ", ".join(numbering.variants), True))
+    if numbering.runner_up:
+        first, last = numbering.runner_up[0], numbering.runner_up[-1]
+        names = first if first == last else f"{first} to {last}"
+        chance = numbering.runner_up_probability
+        lines.append(("Next likely numbering", f"{names}, {_percent(chance)}", chance >= _RIVAL_FROM))
+    return lines
+
+
+def _is_slipped(slip: Slip | None) -> bool:
+    return slip is not None and max(abs(slip.anterior_mm), abs(slip.left_mm)) >= SLIP_TO_NOTE_MM
+
+
+def _count(number: int) -> str:
+    return "1 measured" if number == 1 else f"{number} measured"
+
+
+def _join(words: tuple[str, ...]) -> str:
+    named = [word if word == "C2" else f"the {word}" for word in words]
+    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+
+
+def _percent(probability: float) -> str:
+    """Whole per cent; never "100 %" for what is not certain, nor "0 %" for what is not impossible."""
+    if 0.995 <= probability < 1.0:
+        return "> 99 %"
+    if 0.0 < probability < 0.005:
+        return "< 1 %"
+    return f"{100 * probability:.0f} %"
+
+
+def _number(value: float | None, *, digits: int = 1) -> str:
+    return DASH if value is None else f"{value:.{digits}f}"
