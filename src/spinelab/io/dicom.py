@@ -168,17 +168,21 @@ def _facts(data: Any, sources: list[Any]) -> dict[str, str]:
         "Modality", "SeriesInstanceUID", "SeriesNumber", "AcquisitionNumber", "TemporalPositionIdentifier",
         "AcquisitionTime", "KVP", "SOPInstanceUID",
     )  # fmt: skip
-    facts = {keyword: str(data.get(keyword)) for keyword in keywords if data.get(keyword) not in (None, "")}
+    facts = {keyword: _text(data.get(keyword)) for keyword in keywords if data.get(keyword) not in (None, "")}
     facts["ImageType"] = _joined(data.get("ImageType"))
     kernel = _joined(_find([data, *sources], "ConvolutionKernel", "CTReconstructionSequence"))
     thickness = _find([data, *sources], "SliceThickness", "PixelMeasuresSequence")
     if kernel:
         facts["ConvolutionKernel"] = kernel[:32]
     if thickness is not None:
-        facts["SliceThickness"] = str(thickness)
+        facts["SliceThickness"] = _text(thickness)
     if str(data.get("ContrastBolusAgent") or "").strip():
         facts["Contrast"] = "yes"
     return facts
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _joined(value: Any) -> str:

@@ -128,6 +128,6 @@ def _tags(level: Level, spine: Spine) -> str:
 
 def segment_color(level: Level) -> tuple[float, float, float]:
     """Returns the colour of a level (red, green, blue from 0 to 1): a hue a region, neighbours unlike."""
-    number = int(level.name[1:]) if level.name[1:].isdigit() else 1
+    number = int(level.name[1:]) if level.name[1:].isdigit() else {"S": 1, "Co": 2}[level.name]
     hue = (_HUES[level.region] + 0.014 * number) % 1
     return colorsys.hsv_to_rgb(hue, 0.55 if number % 2 else 0.85, 0.95 if number % 2 else 0.8)
