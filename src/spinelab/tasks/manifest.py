@@ -74,10 +74,20 @@ class Stopwatch:
             self.seconds[replacing] = round(rest, 3)
 
 
-def run_manifest(name: str, options: dict[str, Any], watch: Stopwatch) -> dict[str, Any]:
-    """Returns the manifest of a run on the input called `name` (a file name, no path)."""
+def run_manifest(
+    name: str, options: dict[str, Any], watch: Stopwatch, *, weights: dict[str, str]
+) -> dict[str, Any]:
+    """Returns the manifest of a run.
+
+    Args:
+        name: File name of the input, without its folder.
+        options: How it was run.
+        watch: Seconds a stage so far.
+        weights: Name -> sha256 of the networks that were run; empty if none was.
+    """
     return {
         "versions": versions(),
+        "weights_sha256": weights,
         "input": name,
         "options": options,
         "seconds": dict(watch.seconds),

@@ -1,0 +1,143 @@
+"""From a scan's file to every output: read, check, outline, name, measure, draw, write."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from spinelab.io import check_ct, read, slicer, table, verse, write_mask, write_spine
+from spinelab.io.outputs import OutputFolder
+from spinelab.measurement import measure
+from spinelab.models import weights_digest
+from spinelab.report import write_preview, write_report
+from spinelab.spine import Spine
+from spinelab.tasks.manifest import Stopwatch, run_manifest, stem_of
+from spinelab.tasks.segment import Segmentation, SegmentOptions, segment
+from spinelab.volume import Image, Mask
+
+Progress = Callable[[str, float], None]
+
+#: What `analyze` writes, after the scan's stem.
+OUTPUTS = {
+    "mask": "_vert.nii.gz",
+    "centroids": "_ctd.json",
+    "spine": "_spine.json",
+    "measurements": "_measurements.csv",
+    "slicer": ".seg.nrrd",
+    "report": "_report.html",
+    "preview": "_preview.png",
+}
+
+
+@dataclass(frozen=True)
+class AnalyzeResult:
+    """What came of one scan.
+
+    Attributes:
+        mask: VerSe numbers (i, j, k) on the scan's own grid.
+        spine: Vertebrae, names, measurements, warnings, manifest.
+        files: Kind of output (a key of `OUTPUTS`) -> where it was written.
+    """
+
+    mask: Mask
+    spine: Spine
+    files: dict[str, Path]
+
+
+def analyze(
+    path: str | Path,
+    out: str | Path,
+    *,
+    options: SegmentOptions = SegmentOptions(),  # noqa: B008 frozen
+    series: str | None = None,
+    progress: Progress | None = None,
+) -> AnalyzeResult:
+    """Outlines, names and measures the vertebrae of a CT and writes all results.
+
+    Args:
+        path: NIfTI, NRRD, MHA/MHD, DICOM folder or a zip of one.
+        out: Folder for the files in `OUTPUTS`; made if missing. It gets all of them or none.
+        options: Device, threads and the like.
+        series: Which series, if the DICOM folder holds several.
+        progress: Called with the stage's name and its fraction done.
+
+    Raises:
+        InputError: The scan cannot be read or is no CT (with its subclasses).
+        ModelError: The weights are missing or damaged.
+        OutputError: The folder cannot be written.
+    """
+    watch = Stopwatch()
+    source, target = Path(path), Path(out)
+    tell = progress or _ignore
+    stem = stem_of(source)
+    with OutputFolder(target) as folder:
+        image, found = _read_and_segment(source, series, options, tell, watch)
+        with watch.stage("measure"):
+            tell("measure", 0.0)
+            spine = measure(image, found.mask, found.spine)
+        spine = _with_manifest(spine, source, options, watch)
+        with watch.stage("write"):
+            tell("write", 0.0)
+            _write_data(found.mask, spine, folder, stem)
+        with watch.stage("report"):
+            tell("report", 0.0)
+            write_preview(image, found.mask, spine, folder.path(stem + OUTPUTS["preview"]))
+            write_report(image, found.mask, spine, folder.path(stem + OUTPUTS["report"]))
+        spine = _with_manifest(spine, source, options, watch)
+        write_spine(spine, folder.path(stem + OUTPUTS["spine"]))
+    tell("report", 1.0)
+    return AnalyzeResult(
+        found.mask, spine, {kind: target / (stem + ending) for kind, ending in OUTPUTS.items()}
+    )
+
+
+def segment_scan(
+    path: str | Path,
+    out: str | Path,
+    *,
+    options: SegmentOptions = SegmentOptions(),  # noqa: B008 frozen
+    series: str | None = None,
+    progress: Progress | None = None,
+) -> AnalyzeResult:
+    """Outlines and names the vertebrae of a CT and writes the mask and the centroids alone.
+
+    Arguments and errors are those of `analyze`.
+    """
+    watch = Stopwatch()
+    source, target = Path(path), Path(out)
+    stem = stem_of(source)
+    kinds = ("mask", "centroids")
+    with OutputFolder(target) as folder:
+        _, found = _read_and_segment(source, series, options, progress or _ignore, watch)
+        write_mask(found.mask, folder.path(stem + OUTPUTS["mask"]))
+        verse.write_centroids(found.spine, found.mask.geometry, folder.path(stem + OUTPUTS["centroids"]))
+    spine = _with_manifest(found.spine, source, options, watch)
+    return AnalyzeResult(found.mask, spine, {kind: target / (stem + OUTPUTS[kind]) for kind in kinds})
+
+
+def _ignore(stage: str, fraction: float) -> None:
+    """Takes progress nobody watches."""
+
+
+def _read_and_segment(
+    source: Path, series: str | None, options: SegmentOptions, tell: Progress, watch: Stopwatch
+) -> tuple[Image, Segmentation]:
+    with watch.stage("read"):
+        tell("read", 0.0)
+        checked = check_ct(read(source, series=series))
+    with watch.stage("segment"):
+        found = segment(checked.image, options, progress=tell)
+    watch.include(found.seconds, replacing="segment")
+    warned = found.spine.with_warnings(*checked.warnings)
+    return checked.image, replace(found, spine=warned)
+
+
+def _write_data(mask: Mask, spine: Spine, folder: OutputFolder, stem: str) -> None:
+    write_mask(mask, folder.path(stem + OUTPUTS["mask"]))
+    verse.write_centroids(spine, mask.geometry, folder.path(stem + OUTPUTS["centroids"]))
+    table.write_measurements(spine, folder.path(stem + OUTPUTS["measurements"]))
+    slicer.write_segmentation(mask, spine, folder.path(stem + OUTPUTS["slicer"]))
+
+
+def _with_manifest(spine: Spine, source: Path, options: SegmentOptions, watch: Stopwatch) -> Spine:
+    manifest = run_manifest(source.resolve().name, asdict(options), watch, weights=weights_digest())
+    return replace(spine, manifest={**spine.manifest, **manifest})
