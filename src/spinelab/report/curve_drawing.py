@@ -1,6 +1,6 @@
 """The line drawing of the column: bodies, the line through them, and Cobb angles, as SVG."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -83,11 +83,16 @@ def describe_curves(spine: Spine) -> str:
 
 def describe_curve(curve: Curve) -> str:
     """Says one curve in words, e.g. "Coronal curve 16°, T5 to T11, convex to the right, apex T8"."""
-    span = f"{curve.angle_deg:.0f}°, {curve.upper} to {curve.lower}"
+    span = f"{curve.angle_deg:.0f}°, {_end(curve.upper)} to {_end(curve.lower)}"
     if curve.plane == "coronal":
         return f"Coronal curve {span}, convex to the {curve.convex}, apex {curve.apex}"
     name = "Kyphosis" if curve.convex == "posterior" else "Lordosis"
     return f"{name} {span}"
+
+
+def _end(name: str) -> str:
+    """Name of an end vertebra; of the sacrum it is the first segment whose endplate is meant."""
+    return "S1" if name == "S" else name
 
 
 def _named_curves(spine: Spine) -> list[tuple[Literal["coronal", "sagittal"], Curve]]:
@@ -119,8 +124,7 @@ def _draw_panel(spine: Spine, panel: _Panel) -> list[str]:
         (x, y) = panel.place(np.array([[vertebra.center_mm[axis], vertebra.center_mm[2]]]))[0]
         parts.append(_text(x, y + size * 0.36, vertebra.level, f'font-size="{size:.1f}" fill="{_INK}"'))
     for curve in curves:
-        if curve.upper in boxes and curve.lower in boxes:
-            parts += _draw_angle(curve, panel, boxes)
+        parts += _draw_angle(curve, panel, boxes)
     return parts
 
 
@@ -193,14 +197,17 @@ def _draw_angle(curve: Curve, panel: _Panel, boxes: dict[str, Float]) -> list[st
         parts.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" {style}/>')
     if not tips:
         return []
-    inner: Callable[[Float], float] = np.min if to_right else np.max
-    x = inner(np.array(tips)[:, 0]) + (-6 if to_right else 6)
+    x = float(np.mean(np.array(tips)[:, 0]))
     x = float(np.clip(x, panel.left_px + 17, panel.left_px + panel.width_px - 17))
     y = float(np.mean(np.array(tips)[:, 1])) - (18 if len(tips) == 1 else 0)
     halo = 'stroke="#fff" stroke-width="3" paint-order="stroke"'
     big = f'font-size="14" font-weight="700" fill="{_LINE}" {halo}'
     parts.append(_text(x, y, f"{curve.angle_deg:.0f}°", big))
-    parts.append(_text(x, y + 11, f"{curve.upper}–{curve.lower}", f'font-size="8.5" fill="{_FAINT}" {halo}'))
+    parts.append(
+        _text(
+            x, y + 11, f"{_end(curve.upper)}–{_end(curve.lower)}", f'font-size="8.5" fill="{_FAINT}" {halo}'
+        )
+    )
     return parts
 
 

@@ -62,6 +62,14 @@ def write_preview(image: Image, mask: Mask, spine: Spine, path: Path) -> None:
 def render_views(image: Image, mask: Mask, spine: Spine) -> bytes:
     """Returns the preview of `write_preview` as the bytes of a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    buffer = io.BytesIO()
+    FigureCanvasAgg(draw_views(image, mask, spine)).print_png(buffer)  # type: ignore[no-untyped-call]
+    return buffer.getvalue()
+
+
+def draw_views(image: Image, mask: Mask, spine: Spine) -> "Figure":
+    """Returns the figure of `write_preview`: one axes a picture, in mm, sagittal first."""
     from matplotlib.figure import Figure
 
     views = view_column(image, mask, spine, height_px=_MAX_HEIGHT * _PX, width_px=(_MAX_WIDTH - _GAP) * _PX)
@@ -80,9 +88,7 @@ def render_views(image: Image, mask: Mask, spine: Spine) -> bytes:
         _write(figure, (left, total[1] - _HEAD / 2), heading, total, weight="bold")
         left += width + _GAP
     _write(figure, (_PAD, _FOOT / 2), _key(spine), total, color=_GREY)
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
-    return buffer.getvalue()
+    return figure
 
 
 def _key(spine: Spine) -> str:

@@ -25,7 +25,8 @@ class Row:
 
     Attributes:
         level, color: Name and the colour it has in the pictures.
-        probability, complete, anterior, middle, posterior, loss, loss_kind, density, slip, flags: Cell texts.
+        probability, complete, anterior, middle, posterior, loss, loss_kind, density, flags: Cell texts.
+        slip: (side, mm) of each displacement; empty if not measured.
         doubtful, cut, collapsed, slipped: Whether the cell is to stand out.
     """
 
@@ -39,7 +40,7 @@ class Row:
     loss: str
     loss_kind: str
     density: str
-    slip: str
+    slip: list[tuple[str, str]]
     flags: str
     doubtful: bool
     cut: bool
@@ -97,7 +98,7 @@ def build_row(vertebra: Vertebra) -> Row:
         loss=DASH if loss is None else f"{max(loss, 0.0):.0f}",
         loss_kind=kind if loss is not None and loss >= _KIND_FROM_PERCENT else "",
         density=_number(vertebra.density.mean_hu if vertebra.density else None, digits=0),
-        slip=write_slip(vertebra.slip),
+        slip=[] if vertebra.slip is None else split_slip(vertebra.slip) or [("", "0.0")],
         flags=", ".join(flag for flag in vertebra.flags if flag != "cut"),
         doubtful=vertebra.probability < DOUBTFUL_BELOW,
         cut=not vertebra.complete,
@@ -120,16 +121,19 @@ def largest_loss(loss: HeightLoss | None) -> tuple[float | None, str]:
     return max(known, key=lambda pair: pair[0]) if known else (None, "")
 
 
-def write_slip(slip: Slip | None) -> str:
-    """Returns the displacement of the body above, e.g. "4.1 forward" (mm)."""
-    if slip is None:
-        return DASH
+def write_slip(slip: Slip) -> str:
+    """Returns the displacement of the body above with its unit, e.g. "4.1 mm forward"."""
+    return ", ".join(f"{mm} mm {side}" for side, mm in split_slip(slip)) or "0.0 mm"
+
+
+def split_slip(slip: Slip) -> list[tuple[str, str]]:
+    """Returns (side, mm) forward or back, and to the left or right where that is marked too."""
     parts = []
     if abs(slip.anterior_mm) >= 0.05:
-        parts.append(f"{abs(slip.anterior_mm):.1f} {'forward' if slip.anterior_mm > 0 else 'back'}")
+        parts.append(("forward" if slip.anterior_mm > 0 else "back", f"{abs(slip.anterior_mm):.1f}"))
     if abs(slip.left_mm) >= SLIP_TO_NOTE_MM:
-        parts.append(f"{abs(slip.left_mm):.1f} {'left' if slip.left_mm > 0 else 'right'}")
-    return ", ".join(parts) or "0.0"
+        parts.append(("left" if slip.left_mm > 0 else "right", f"{abs(slip.left_mm):.1f}"))
+    return parts
 
 
 def flatten_manifest(manifest: dict[str, Any]) -> list[tuple[str, str]]:
