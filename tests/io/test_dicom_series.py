@@ -4,8 +4,13 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
-from pydicom.dataset import Dataset
-from pydicom.uid import EnhancedCTImageStorage, generate_uid
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import (
+    EnhancedCTImageStorage,
+    ExplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
+    generate_uid,
+)
 
 from spinelab.errors import GeometryError, InputError, UnreadableError
 from spinelab.io import read
@@ -78,7 +83,7 @@ def pack_with_itk(path, compressor, scratch):
     writer.Execute(image)
     packed, data = pydicom.dcmread(scratch / "packed.dcm"), pydicom.dcmread(path)
     data.PixelRepresentation = packed.PixelRepresentation
-    data.RescaleSlope, data.RescaleIntercept = 1, packed.get("RescaleIntercept", 0)
+    data.RescaleSlope, data.RescaleIntercept = 1, packed.get("RescaleIntercept", 0) - 24
     data.file_meta.TransferSyntaxUID = packed.file_meta.TransferSyntaxUID
     data["PixelData"] = packed["PixelData"]
     data.save_as(path, enforce_file_format=True)
@@ -92,7 +97,7 @@ def test_compression_without_pydicom_plugin_goes_through_itk(tmp_path, compresso
     for path in paths:
         pack_with_itk(path, compressor, tmp_path)
     assert name in pydicom.dcmread(paths[0]).file_meta.TransferSyntaxUID.name
-    np.testing.assert_array_equal(read(tmp_path / "series").array, stack)
+    np.testing.assert_array_equal(read(tmp_path / "series").array, stack - 24)
 
 
 def test_missing_slices_are_named(tmp_path):
@@ -263,6 +268,31 @@ def test_reports_beside_the_images_are_ignored(tmp_path):
     np.testing.assert_array_equal(read(tmp_path).array, STACK)
 
 
+def test_files_without_preamble_are_read(tmp_path):
+    for path in write_series(tmp_path, SeriesSpec(STACK)):
+        path.write_bytes(path.read_bytes()[132:])
+    np.testing.assert_array_equal(read(tmp_path).array, STACK)
+
+
+def test_a_dicomdir_is_skipped(tmp_path):
+    write_series(tmp_path, SeriesSpec(STACK))
+    index = Dataset()
+    index.file_meta = FileMetaDataset()
+    index.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    index.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+    index.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    index.FileSetID = "SET"
+    index.save_as(tmp_path / "DICOMDIR", enforce_file_format=True)
+    np.testing.assert_array_equal(read(tmp_path).array, STACK)
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    report = slice_dataset(SeriesSpec(STACK, modality="SR", leave_out=("Rows", "Columns", "PixelData")), 0, 0)
+    report.save_as(tmp_path / "report.dcm", enforce_file_format=True)
+    with pytest.raises(UnreadableError, match="holds no DICOM image; give a DICOM folder"):
+        read(tmp_path)
+
+
 def enhanced(spec):
     data = slice_dataset(spec, 0, 1)
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = EnhancedCTImageStorage
@@ -297,6 +327,18 @@ def test_enhanced_multi_frame_ct(tmp_path):
     scan = read(tmp_path / "enhanced.dcm")
     np.testing.assert_array_equal(scan.array, STACK)
     np.testing.assert_allclose(scan.geometry.affine[:3, :3], np.diag([0.5, 0.75, 2.5]))
+
+
+def test_compressed_multi_frame_without_decoder_is_refused(tmp_path):
+    paths = write_series(tmp_path, SeriesSpec(voxels((64, 64, 2))))
+    pack_with_itk(paths[0], "JPEG", tmp_path)
+    packed, data = pydicom.dcmread(paths[0]), enhanced(SeriesSpec(voxels((64, 64, 2))))
+    data.file_meta.TransferSyntaxUID = packed.file_meta.TransferSyntaxUID
+    data["PixelData"] = packed["PixelData"]
+    (tmp_path / "multi").mkdir()
+    data.save_as(tmp_path / "multi" / "m.dcm", enforce_file_format=True)
+    with pytest.raises(UnreadableError, match="multi-frame and compressed, which is not read; export"):
+        read(tmp_path / "multi")
 
 
 def test_multi_frame_without_positions_is_refused(tmp_path):

@@ -20,6 +20,8 @@ _TAGS = [
     "PixelSpacing", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "RescaleSlope",
     "RescaleIntercept", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
+#: First tags of files without preamble: group length or meta, of group 2 and 8.
+_BARE_STARTS = (b"\x02\0\0\0", b"\x08\0\0\0", b"\x08\0\x05\0", b"\x08\0\x08\0")
 _DICOMDIR = "1.2.840.10008.1.3.10"
 
 
@@ -66,11 +68,7 @@ def is_dicom(path: Path) -> bool:
             start = stream.read(132)
     except OSError:
         return False
-    return start[128:132] == b"DICM" or start[:4] in (
-        b"\x08\x00\x00\x00",
-        b"\x08\x00\x05\x00",
-        b"\x08\x00\x08\x00",
-    )
+    return start[128:132] == b"DICM" or start[:4] in _BARE_STARTS
 
 
 def read_slices(files: Iterable[Path]) -> tuple[list[DicomSlice], int]:
@@ -209,26 +207,24 @@ def read_pixels(item: DicomSlice) -> NDArray[Any]:
         UnreadableError: Truncated, or no decoder can read it.
     """
     import pydicom
-    import pydicom.errors
+    from pydicom.pixels.utils import pixel_array
 
     try:
-        data = pydicom.dcmread(item.path, force=True)
-        pixels: NDArray[Any] = data.pixel_array
+        if item.frame is None:
+            return _rescaled(pydicom.dcmread(item.path, force=True).pixel_array, item).T
+        return _rescaled(pixel_array(item.path, index=item.frame), item).T
     except Exception as error:  # pydicom's decoders and plugins raise nearly anything
-        if not data_is_compressed(item.path):
+        if not _is_compressed(item.path):
             raise UnreadableError(
                 f"{item.path.name} is a truncated or damaged DICOM file ({error}); "
                 "export the series again from its source"
             ) from error
         return _decode_with_itk(item)
-    if item.frame is not None and pixels.ndim == 3:
-        pixels = pixels[item.frame]
-    return _rescaled(pixels, item).T
 
 
-def data_is_compressed(path: Path) -> bool:
-    """Tells whether a DICOM file states a compressed transfer syntax."""
+def _is_compressed(path: Path) -> bool:
     import pydicom
+    import pydicom.errors
 
     try:
         meta = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[]).file_meta
@@ -238,9 +234,13 @@ def data_is_compressed(path: Path) -> bool:
 
 
 def _decode_with_itk(item: DicomSlice) -> NDArray[Any]:
+    """Reads a compressed single-frame file; SimpleITK applies slope and intercept itself."""
     import SimpleITK
 
     sitk: Any = SimpleITK
+    step = "export the series again uncompressed (explicit VR little endian)"
+    if item.frame is not None:
+        raise UnreadableError(f"{item.path.name} is multi-frame and compressed, which is not read; {step}")
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(item.path))
@@ -248,12 +248,9 @@ def _decode_with_itk(item: DicomSlice) -> NDArray[Any]:
         pixels = sitk.GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
         raise UnreadableError(
-            f"{item.path.name} is damaged or compressed in a way that cannot be decoded here; "
-            "export the series again uncompressed (explicit VR little endian)"
+            f"{item.path.name} is damaged or compressed in a way that cannot be decoded here; {step}"
         ) from error
-    if pixels.ndim != 3 or not 0 <= (item.frame or 0) < len(pixels):
-        raise UnreadableError(f"{item.path.name} does not hold the image its header states; export it again")
-    return np.asarray(pixels[item.frame or 0]).T  # SimpleITK has applied slope and intercept
+    return np.asarray(pixels).reshape(pixels.shape[-2:]).T
 
 
 def _rescaled(pixels: NDArray[Any], item: DicomSlice) -> NDArray[Any]:

@@ -15,7 +15,6 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from spinelab.errors import GeometryError, OutputError, UnreadableError
 from spinelab.io.outputs import writing
@@ -181,6 +180,8 @@ def _sform(values: dict[str, Any], unit: float) -> NDArray[np.float64] | None:
 def _qform(values: dict[str, Any], unit: float) -> NDArray[np.float64] | None:
     if values["qform_code"] <= 0:
         return None
+    from scipy.spatial.transform import Rotation
+
     b, c, d = values["quaternion"]
     a = np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
     sizes = np.array(values["pixdim"][1:4], dtype=np.float64)
@@ -271,6 +272,8 @@ def _header_bytes(geometry: Geometry, dtype: np.dtype[Any]) -> bytes:
 
 def _quaternion(affine: NDArray[Any]) -> tuple[NDArray[np.float64] | None, float]:
     """Returns b, c, d of the affine's rotation (None if it is sheared) and the sign of the third axis."""
+    from scipy.spatial.transform import Rotation
+
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     qfac = -1.0 if np.linalg.det(axes) < 0 else 1.0
     axes[:, 2] *= qfac
