@@ -33,6 +33,9 @@ for verb, function in VERBS.items():
     app.command(verb)(function)
 app.add_typer(train.app, name="train")
 
+#: What the parser returns after Ctrl-C.
+_INTERRUPTED = 130
+
 
 def _show_version(wanted: bool) -> None:
     if wanted:
@@ -70,7 +73,9 @@ def run(arguments: Sequence[str]) -> int:
         if "--debug" in arguments:
             traceback.print_exc()
         return 2
-    return code if isinstance(code, int) else 0
+    if code == _INTERRUPTED:
+        complain(explain(KeyboardInterrupt()))
+    return 2 if code else 0
 
 
 def explain(error: BaseException) -> str:
@@ -81,6 +86,6 @@ def explain(error: BaseException) -> str:
         return "stopped; nothing half written was left"
     parsed = getattr(error, "format_message", None)
     if parsed is not None:  # a mistake on the command line, told by its parser
-        return f"{parsed()} See spinelab --help."
+        return f"{parsed().rstrip('.')}; see spinelab --help"
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return f"unexpected error, please report it: {what} (run again with --debug for the traceback)"
