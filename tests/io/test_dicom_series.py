@@ -261,6 +261,13 @@ def test_damaged_compressed_pixels_are_refused(tmp_path):
         read(tmp_path)
 
 
+def test_pixels_unlike_their_header_are_refused(tmp_path, monkeypatch):
+    write_series(tmp_path, SeriesSpec(STACK))
+    monkeypatch.setattr("spinelab.io.dicom_series.read_pixels", lambda item: np.zeros((3, 3)))
+    with pytest.raises(UnreadableError, match=r"holds \(3, 3\) pixels, its header says \(8, 6\)"):
+        read(tmp_path)
+
+
 def test_reports_beside_the_images_are_ignored(tmp_path):
     write_series(tmp_path, SeriesSpec(STACK))
     report = slice_dataset(SeriesSpec(STACK, modality="SR", leave_out=("Rows", "Columns", "PixelData")), 0, 0)

@@ -138,6 +138,17 @@ def test_refuses_truncated_files(tmp_path, name, share):
         read(tmp_path / name)
 
 
+def test_a_disk_error_is_named(tmp_path, monkeypatch):
+    write_mask(labels(grid()), tmp_path / "m.nii.gz")
+
+    def fail(*args):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("spinelab.io.nifti._read_header", fail)
+    with pytest.raises(UnreadableError, match="cannot be read: Input/output error; check the disk"):
+        read(tmp_path / "m.nii.gz")
+
+
 def test_refuses_a_flipped_bit_in_gzip(tmp_path):
     array = np.random.default_rng(0).integers(0, 3000, (20, 20, 20)).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / "b.nii.gz")

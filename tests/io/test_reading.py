@@ -89,6 +89,19 @@ def test_refuses_missing_empty_and_unknown_files(tmp_path):
         read(tmp_path / "empty")
 
 
+@pytest.mark.parametrize("reader", [read, read_mask])
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.mha", "a.zip"])
+def test_refuses_files_without_rights(tmp_path, monkeypatch, reader, name):
+    (tmp_path / name).write_bytes(b"x" * 500)
+
+    def refuse(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    with pytest.raises(UnreadableError, match="cannot be read: Permission denied; check its rights"):
+        reader(tmp_path / name)
+
+
 def test_series_is_for_dicom(tmp_path):
     write_mask(labels(grid()), tmp_path / "v.nii.gz")
     with pytest.raises(InputError, match="single volume; series= is for DICOM"):

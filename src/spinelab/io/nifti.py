@@ -96,7 +96,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UnreadableError(f"{path} is damaged or truncated ({error}); {_COPY_AGAIN}") from error
     except OSError as error:
-        raise UnreadableError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise UnreadableError(f"{path} cannot be read: {error.strerror or error}; check the disk") from error
 
 
 def _read_exactly(stream: IO[bytes], count: int, path: Path) -> bytes:

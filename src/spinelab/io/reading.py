@@ -38,7 +38,7 @@ def read(path: str | Path, *, series: str | int | None = None) -> Image:
     _check_exists(path)
     if path.is_dir():
         return _read_folder(path, path, series)
-    if path.suffix.lower() == ".zip" or _starts_with(path, b"PK\x03\x04"):
+    if path.suffix.lower() == ".zip" or _first_bytes(path) == b"PK\x03\x04":
         with unpacked(path) as folder:
             return _read_folder(folder, path, series)
     if not _is_volume(path) and is_dicom(path):
@@ -80,18 +80,21 @@ def read_mask(path: str | Path) -> Mask:
 def _check_exists(path: Path) -> None:
     if not path.exists():
         raise UnreadableError(f"{path} does not exist; check the name")
-    if path.is_file() and path.stat().st_size == 0:
-        raise UnreadableError(f"{path} is empty (0 bytes); copy the file again from its source")
-
-
-def _starts_with(path: Path, magic: bytes) -> bool:
+    if path.is_dir():
+        return
     try:
-        with path.open("rb") as stream:
-            return stream.read(len(magic)) == magic
+        empty = not _first_bytes(path)
     except OSError as error:
         raise UnreadableError(
             f"{path} cannot be read: {error.strerror or error}; check its rights"
         ) from error
+    if empty:
+        raise UnreadableError(f"{path} is empty (0 bytes); copy the file again from its source")
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(4)
 
 
 def _is_volume(path: Path) -> bool:
