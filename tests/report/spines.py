@@ -47,7 +47,7 @@ def measured_spine() -> Spine:
             None,
             Curve("sagittal", "L1", "L3", "L2", 31.0, "anterior"),
         ),
-        warnings=("Contrast medium: density reads <too high>.",),
+        warnings=("contrast medium: density reads <too high>.",),
         manifest={
             "spinelab": "0.1.0",
             "seconds": {"locate": 3.14159},

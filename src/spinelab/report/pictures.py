@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: A name is followed by its probability below this.
 DOUBTFUL_BELOW = 0.9
 #: Bone window, HU: what is black and what is white.
-BONE_WINDOW_HU = (-400.0, 1100.0)
+BONE_WINDOW_HU = (-250.0, 1000.0)
 
 _PALETTE = ("#5CC8FF", "#FFC857", "#FF7AA8", "#7BE08A", "#C39BFF", "#FF9A5C", "#4FE0D0")
 _GREY = "#9AA3AD"
