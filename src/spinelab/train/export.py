@@ -1,0 +1,132 @@
+"""Checkpoints become ONNX files with their preprocessing inside, and a model card."""
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from spinelab.models import LOCATE_INPUT, OUTLINE_INPUT, WINDOW_HU, scale_hu
+from spinelab.nets.unet import LocateNet, OutlineNet, count_parameters
+
+_SAMPLE_SIDES = {"locate": (96, 96, 96), "outline": (64, 64, 64)}
+
+
+class _LocateFromHu(nn.Module):
+    """HU in, probabilities out: the window and the final activations belong to the file."""
+
+    def __init__(self, net: LocateNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, hu: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        voxels, levels = self.net(scale_hu(hu))
+        return torch.sigmoid(voxels[:, :1]), torch.softmax(voxels[:, 1:], 1), torch.softmax(levels, 1)
+
+
+class _OutlineFromHu(nn.Module):
+    def __init__(self, net: OutlineNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, hu: Tensor, spots: Tensor) -> Tensor:
+        return torch.sigmoid(self.net(torch.cat([scale_hu(hu), spots], dim=1)))
+
+
+def load_average(name: str, folder: Path) -> tuple[nn.Module, int]:
+    """Rebuilds the averaged network of a checkpoint; returns it in evaluation mode, and its steps."""
+    state = torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True)
+    net = LocateNet() if name == "locate" else OutlineNet()
+    weights = {k[len("module.") :]: v for k, v in state["average"].items() if k.startswith("module.")}
+    net.load_state_dict(weights)
+    return net.eval(), int(state["step"])
+
+
+def export_onnx(folder: Path) -> None:
+    """Writes ``locate.onnx`` and ``outline.onnx`` beside the checkpoints, and ``weights.json``."""
+    entries = {}
+    for name, expected in (("locate", LOCATE_INPUT), ("outline", OUTLINE_INPUT)):
+        if not (folder / f"{name}.pt").exists():
+            continue
+        net, steps = load_average(name, folder)
+        path = folder / f"{name}.onnx"
+        _export(name, net, path)
+        _bind(path, {**expected, "window_hu": list(WINDOW_HU), "steps": steps})
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        entries[name] = {
+            "file": path.name,
+            "sha256": digest,
+            "parameters": count_parameters(net),
+            "steps": steps,
+        }
+    (folder / "weights.json").write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+
+
+def _export(name: str, net: nn.Module, path: Path) -> None:
+    shape = (1, 1, *_SAMPLE_SIDES[name])
+    dynamic = {0: "n", 2: "i", 3: "j", 4: "k"}
+    if name == "locate":
+        assert isinstance(net, LocateNet)
+        wrapped: nn.Module = _LocateFromHu(net)
+        inputs: tuple[Tensor, ...] = (torch.zeros(shape),)
+        names, outputs = ["hu"], ["heat", "tissue", "levels"]
+    else:
+        assert isinstance(net, OutlineNet)
+        wrapped = _OutlineFromHu(net)
+        inputs = (torch.zeros(shape), torch.zeros(shape))
+        names, outputs = ["hu", "spots"], ["mask"]
+    torch.onnx.export(
+        wrapped.eval(),
+        inputs,
+        str(path),
+        input_names=names,
+        output_names=outputs,
+        dynamic_axes=dict.fromkeys([*names, *outputs], dynamic),
+        opset_version=17,
+        dynamo=False,
+    )
+
+
+def _bind(path: Path, facts: dict[str, Any]) -> None:
+    """Stores the weights as float16 and the preprocessing as metadata inside the file."""
+    model = onnx.load(str(path))
+    halves = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1:
+            values = onnx.numpy_helper.to_array(tensor).astype("float16")
+            name = tensor.name
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, name + "_half"))
+            halves.append(onnx.helper.make_node("Cast", [name + "_half"], [name], to=onnx.TensorProto.FLOAT))
+    for node in reversed(halves):
+        model.graph.node.insert(0, node)
+    onnx.helper.set_model_props(model, {"spinelab": json.dumps(facts, sort_keys=True)})
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def write_card(folder: Path, cases: list[str], options: Any) -> None:
+    """Writes ``MODEL_CARD.md``: what was trained on what, for how long, with what losses."""
+    from spinelab.train.segment import options_as_json
+
+    lines = [
+        "# Model card: spinelab segmentation networks",
+        "",
+        "Two networks for CT: *locate* (body centres, tissue and level evidence at 3 mm) and *outline* (one",
+        "vertebra in its own frame at 1.25 mm). Research software, not a medical device.",
+        "",
+        f"Trained on {len(cases)} cases: {', '.join(sorted(cases))}.",
+        "",
+        f"Options: `{json.dumps(options_as_json(options), sort_keys=True)}`",
+        "",
+    ]
+    for name in ("locate", "outline"):
+        curve = folder / f"{name}.csv"
+        if curve.exists():
+            with curve.open(encoding="utf-8", newline="") as file:
+                last = list(csv.DictReader(file))[-1]
+            lines.append(f"- {name}: {last['step']} steps, last training losses {last['losses']}")
+    (folder / "MODEL_CARD.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

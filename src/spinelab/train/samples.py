@@ -1,0 +1,206 @@
+"""Training samples: what each network sees and what it should answer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spinelab.tasks.frames import (
+    OUTLINE_OFFSET_MM,
+    OUTLINE_SHAPE,
+    OUTLINE_SPACING_MM,
+    column_frames,
+    neighbour_map,
+)
+from spinelab.train import augment
+from spinelab.train.cases import SACRUM
+from spinelab.train.prepare import LOCATE_SPACING_MM, UNKNOWN, Prepared
+
+LOCATE_SHAPE = (96, 96, 96)
+AIR_HU = -1024.0
+
+
+def heat_sigma_mm(label: int) -> float:
+    """Width of the heat at a body's centre: what is sure of it, smaller in the neck."""
+    return 4.0 if label <= 7 else 5.0 if label <= 14 else 6.0
+
+
+@dataclass(frozen=True)
+class LocateSample:
+    """One patch at about 3 mm.
+
+    Attributes:
+        hu: (1, i, j, k).
+        heat: (i, j, k) 0..1 around body centres; `known` (i, j, k) weights it.
+        tissue: (i, j, k) class or UNKNOWN.
+        level: (i/2, j/2, k/2) class 0..25 or -1.
+    """
+
+    hu: Tensor
+    heat: Tensor
+    known: Tensor
+    tissue: Tensor
+    level: Tensor
+
+
+class LocateSampler:
+    """Draws locate samples from prepared cases (3 mm, LPS)."""
+
+    def __init__(self, cases: list[Prepared], weights: list[float]) -> None:
+        self.cases = cases
+        self.chances = np.asarray(weights) / np.sum(weights)
+        self.linear = [_locate_linear(case) for case in cases]
+        self.nearest = [_locate_nearest(case) for case in cases]
+
+    def draw(self, rng: np.random.Generator) -> LocateSample:
+        """Draws one sample."""
+        number = int(rng.choice(len(self.cases), p=self.chances))
+        case = self.cases[number]
+        size = np.asarray(case.image.shape)
+        if rng.random() < 0.85:
+            middle = case.centers[rng.integers(len(case.centers))] + rng.uniform(-1, 1, 3) * (22, 16, 14)
+        else:
+            middle = rng.uniform(0, 1, 3) * size
+        warp = augment.draw_warp(rng, bend_deg=14, turn_deg=(9, 9, 9))
+        points = augment.grid_mm(LOCATE_SHAPE, LOCATE_SPACING_MM, np.zeros(3))
+        index = warp.source(points) / LOCATE_SPACING_MM + torch.from_numpy(middle).float()
+        inside = ((index > -0.5) & (index < torch.from_numpy(size - 0.5).float())).all(-1)
+        linear = augment.sample(self.linear[number], index)
+        nearest = augment.sample(self.nearest[number], index, nearest=True)
+        hu = augment.paint(nearest[2:3], rng) if case.painted else linear[:1]
+        hu = augment.vary_hu(hu, rng)
+        seen = torch.zeros(LOCATE_SHAPE, dtype=torch.bool)
+        seen[augment.cut_view(LOCATE_SHAPE, rng)] = True
+        seen &= inside
+        hu = torch.where(seen[None], hu.clamp(AIR_HU, 3071), AIR_HU)
+        tissue = torch.where(seen, nearest[0], float(UNKNOWN)).long()
+        level = torch.where(seen, nearest[1], 0.0)[::2, ::2, ::2].long() - 1
+        known = torch.where(seen, linear[2], 0.0)
+        return LocateSample(hu, linear[1], known, tissue, level)
+
+
+def _locate_linear(case: Prepared) -> Tensor:
+    """(3, i, j, k): HU, heat, weight of the heat."""
+    shape = case.image.shape
+    heat = np.zeros(shape, np.float32)
+    known = np.ones(shape, np.float32)
+    grid = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), -1)
+    for center, label in zip(case.centers, case.labels, strict=True):
+        distance = np.linalg.norm(grid - center, axis=-1) * LOCATE_SPACING_MM
+        heat = np.maximum(heat, np.exp(-(distance**2) / (2 * heat_sigma_mm(int(label)) ** 2)))
+    for center, direction in _open_ends(case):
+        away = (grid - center) @ direction * LOCATE_SPACING_MM
+        across = np.linalg.norm((grid - center) * LOCATE_SPACING_MM - away[..., None] * direction, axis=-1)
+        known[(away > 0) & (across < 40 + 0.5 * away)] = 0
+    image = np.zeros(shape, np.float32) if case.painted else case.image.astype(np.float32)
+    return torch.from_numpy(np.stack([image, np.where(known > 0, heat, 0), known]).astype(np.float32))
+
+
+def _open_ends(case: Prepared) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Points and directions beyond which bodies may be that nobody marked."""
+    if len(case.centers) < 2:
+        return []
+    ends = []
+    top = case.centers[0] - case.centers[1]
+    if case.labels[0] > 1:
+        ends.append((case.centers[0] + 0.55 * top, top / np.linalg.norm(top)))
+    bottom = case.centers[-1] - case.centers[-2]
+    if case.labels[-1] != SACRUM:
+        ends.append((case.centers[-1] + 0.55 * bottom, bottom / np.linalg.norm(bottom)))
+    return ends
+
+
+def _locate_nearest(case: Prepared) -> Tensor:
+    """(3, i, j, k): tissue, level + 1 within 10 mm of a centre (0 elsewhere), paint class."""
+    shape = case.image.shape
+    level = np.zeros(shape, np.float32)
+    if case.named:
+        grid = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), -1)
+        nearest = np.full(shape, 10.0)
+        for center, label in zip(case.centers, case.labels, strict=True):
+            distance = np.linalg.norm(grid - center, axis=-1) * LOCATE_SPACING_MM
+            level[distance < nearest] = float(label)
+            nearest = np.minimum(nearest, distance)
+    paint = case.image.astype(np.float32) if case.painted else np.zeros(shape, np.float32)
+    return torch.from_numpy(np.stack([case.tissue.astype(np.float32), level, paint]))
+
+
+@dataclass(frozen=True)
+class OutlineSample:
+    """One vertebra in its own frame: hu (1, i, j, k), spots (1, i, j, k), mask (1, i, j, k) 0..1."""
+
+    hu: Tensor
+    spots: Tensor
+    mask: Tensor
+
+
+class OutlineSampler:
+    """Draws single vertebrae from prepared cases with masks, as scanned."""
+
+    def __init__(self, cases: list[Prepared], weights: list[float]) -> None:
+        self.cases = cases
+        self.vertebrae = [
+            (number, place)
+            for number, case in enumerate(cases)
+            for place, label in enumerate(case.labels)
+            if label != SACRUM and bool((case.vertebrae == label).any())
+        ]
+        per_case = np.bincount([n for n, _ in self.vertebrae], minlength=len(cases))
+        chances = np.array([weights[n] / per_case[n] ** 0.5 for n, _ in self.vertebrae])
+        self.chances = chances / chances.sum()
+        self.frames = [column_frames(case.centers * case.spacing_mm) for case in cases]
+
+    def draw(self, rng: np.random.Generator) -> OutlineSample:
+        """Draws one sample."""
+        number, place = self.vertebrae[int(rng.choice(len(self.vertebrae), p=self.chances))]
+        case = self.cases[number]
+        centers = case.centers * case.spacing_mm
+        frame = augment.rotation(rng, (7, 7, 12)) @ self.frames[number][place]
+        center = centers[place] + np.clip(rng.normal(0, 2.5, 3), -6, 6)
+        warp = augment.draw_warp(rng, bend_deg=9, turn_deg=(0, 0, 0))
+        points = augment.grid_mm(OUTLINE_SHAPE, OUTLINE_SPACING_MM, np.asarray(OUTLINE_OFFSET_MM))
+        local = _collapse(warp.source(points), rng)
+        source = local @ torch.from_numpy(frame).float() + torch.from_numpy(center).float()
+        index = source / torch.from_numpy(case.spacing_mm).float()
+        hu, mask = self._read(case, index, int(case.labels[place]), rng)
+        others = np.delete(centers, place, axis=0)
+        others = others[np.linalg.norm(others - center, axis=1) < 80]
+        jitter = np.clip(rng.normal(0, 2, others.shape), -5, 5)
+        spots = neighbour_map((others - center + jitter) @ frame.T, local.numpy())
+        hu = augment.vary_hu(hu, rng)
+        seen = torch.zeros(OUTLINE_SHAPE, dtype=torch.bool)
+        seen[augment.cut_view(OUTLINE_SHAPE, rng)] = True
+        hu = torch.where(seen[None], hu.clamp(AIR_HU, 3071), AIR_HU)
+        return OutlineSample(hu, torch.from_numpy(spots)[None].float(), torch.where(seen[None], mask, 0.0))
+
+    def _read(
+        self, case: Prepared, index: Tensor, label: int, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Samples HU and the label's indicator from the part of the scan the sample covers."""
+        shape = np.asarray(case.image.shape)
+        low = np.clip(index.reshape(-1, 3).amin(0).numpy().astype(int) - 1, 0, shape - 2)
+        high = np.clip(index.reshape(-1, 3).amax(0).numpy().astype(int) + 2, low + 2, shape)
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        relative = index - torch.from_numpy(low).float()
+        outside = ((index < -0.5) | (index > torch.from_numpy(shape - 0.5).float())).any(-1)
+        image = torch.from_numpy(case.image[box].astype(np.float32))[None]
+        indicator = torch.from_numpy((case.vertebrae[box] == label).astype(np.float32))[None]
+        mask = augment.sample(indicator, relative)
+        if case.painted:
+            hu = augment.paint(augment.sample(image, relative, nearest=True), rng)
+        else:
+            hu = augment.sample(image, relative)
+        return torch.where(outside[None], AIR_HU, hu), mask
+
+
+def _collapse(points: Tensor, rng: np.random.Generator) -> Tensor:
+    """Squeezes a quarter of the samples along the column, more in front: wedges and crushes."""
+    if rng.random() > 0.25:
+        return points
+    front, back = rng.uniform(0, 0.5), rng.uniform(0, 0.2)
+    share = ((points[..., 1] + 15) / 30).clamp(0, 1)
+    loss = front * (1 - share) + back * share
+    squeezed = points[..., 2] / (1 - loss)
+    return torch.cat([points[..., :2], squeezed[..., None]], dim=-1)

