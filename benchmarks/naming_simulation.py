@@ -1,8 +1,9 @@
 """How often the column is found and named right, and whether its certainty is honest: a simulation.
 
-Real columns of patients whom the prior never saw (VID and VerSe tables, found through SPINELAB_DATA) are cropped
-to random windows. The peaks a locate network would give are drawn around them: jittered, some missing, some
-false, level vectors noisy and at times wrong by one level on the whole scan. Nothing here has seen a picture.
+Real columns of patients whom the prior never saw (VID and VerSe tables, found through SPINELAB_DATA) are
+cropped to random windows. The peaks a locate network would give are drawn around them: jittered, some
+missing, some false, level vectors noisy and at times wrong by one level on the whole scan. Nothing here has
+seen a picture.
 
     python benchmarks/naming_simulation.py --scans 2000
 """
@@ -35,7 +36,7 @@ class Scan:
         extras_mm: (n, 3) LPS mm of cut vertebrae and sacral segments: neither demanded nor forbidden.
         candidates: In random order.
         biased: The level vectors are wrong by one level throughout.
-        ribs: A rib probability comes with each candidate.
+        ribs: Rib and sacrum probabilities come with each candidate.
     """
 
     centers_mm: dict[str, Float]
@@ -99,7 +100,9 @@ def draw_scan(column: list[tuple[str, Float]], rng: np.random.Generator) -> Scan
             score = rng.beta(2, 5) if k in cut else rng.beta(6, 2)
             vector = _draw_vector(name, bias + drift[k], rng)
             rib = _draw_rib(name, rng) if ribs else None
-            candidates.append(Candidate(_jittered(center, rng), score, vector, rib))
+            above_sacrum = k + 1 < length and window[k + 1][0] == "S"
+            sacrum = float(rng.beta(7, 2) if above_sacrum else rng.beta(1, 9)) if ribs else None
+            candidates.append(Candidate(_jittered(center, rng), score, vector, rib, sacrum))
     points = np.array([center for _, center in window])
     candidates += _false_peaks(points, window, rng, ribs=ribs)
     order = rng.permutation(len(candidates))

@@ -34,7 +34,7 @@ def vector(name: str, *, shift: float = 0.0) -> Float:
 def centers(
     names: Sequence[str], tilt: Callable[[float], float] = lambda _: 0.0, *, plane: int = 0, size: float = 1.0
 ) -> Float:
-    """(n, 3) LPS mm: steps of the prior's mean length, tilted by tilt(share of the way) degrees in a plane."""
+    """(n, 3) LPS mm: steps of the prior's mean length, tilted by tilt(share of way) degrees in a plane."""
     rungs = np.array([RUNGS[name] for name in names])
     lengths = size * np.exp(column_prior().log_spacing(rungs[:-1], rungs[1:])[0])
     points = [np.zeros(3)]

@@ -236,6 +236,9 @@ def _solve(
             expected = _expected_log(above_name, name, missing=missing) + size
             z = np.abs(log_distance - expected) / np.sqrt(spread**2 + noise)
             fixed = options.neighbour_gain - np.where(z < 3, 0.5 * z**2, 3 * z - 4.5) - pairs.slope
+            if missing:
+                # a gap that is not clearly one vertebra wide would shift every name below it
+                fixed[z > 2.0] = _NONE
             fixed -= variant * options.variant_cost + missing * (
                 options.missing_cost + options.neighbour_gain
             )

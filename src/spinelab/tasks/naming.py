@@ -62,7 +62,7 @@ class NamingOptions:
     spacing_weight: float = 0.7
     jitter_mm: float = 1.8
     inserted_jitter_mm: float = 4.0
-    rib_error: float = 0.06
+    rib_error: float = 0.08
     sacrum_error: float = 0.05
 
     def __post_init__(self) -> None:
@@ -119,6 +119,7 @@ class NamedColumn:
 class _Hypothesis:
     levels: tuple[str, ...]
     variants: tuple[str, ...]
+    last_lumbar: str
     log_prior: float
 
 
@@ -161,7 +162,7 @@ def _hypotheses(count: int) -> list[_Hypothesis]:
             if not set(levels) & BY_NAME.keys() or levels[0] in LOWER_SACRAL:
                 continue
             rare = np.log(0.02) if SKULL in levels else 0.0
-            found.append(_Hypothesis(levels, variant.names, float(np.log(variant.prior) + rare)))
+            found.append(_Hypothesis(levels, variant.names, lumbar, float(np.log(variant.prior) + rare)))
     return found
 
 
@@ -216,21 +217,26 @@ def _anchor_evidence(
 ) -> Float:
     """Returns (h,) log likelihood of ribs and sacrum where they were looked for."""
     evidence = np.zeros(len(hypotheses))
-    for place, hypothesis in enumerate(hypotheses):
-        for k, (point, name) in enumerate(zip(chain, hypothesis.levels, strict=True)):
-            if point.rib is not None:
-                error = options.rib_error * (3.0 if name in {"C7", "T12", "T13"} else 1.0)
-                evidence[place] += _log_agreement(point.rib, name.startswith("T"), error)
-            if point.sacrum is not None:
-                above = k + 1 < len(chain) and hypothesis.levels[k + 1] == "S"
-                last = above or (k + 1 == len(chain) and name in {"L4", "L5", "L6"} and point.sacrum > 0.5)
-                evidence[place] += _log_agreement(point.sacrum, last, options.sacrum_error)
+    for k, point in enumerate(chain):
+        names = np.array([h.levels[k] for h in hypotheses])
+        if point.rib is not None:
+            error = options.rib_error * np.where(np.isin(names, ("C7", "T12", "T13")), 3.0, 1.0)
+            evidence += np.log(_agreement(point.rib, np.char.startswith(names, "T"), error))
+        if point.sacrum is not None:
+            error = np.full(len(names), options.sacrum_error)
+            last = names == np.array([h.last_lumbar for h in hypotheses])
+            agreement = _agreement(point.sacrum, last, error)
+            if k + 1 == len(chain):
+                # at the lower end of the scan the sacrum may be there and still out of view
+                unseen = _agreement(point.sacrum, np.zeros_like(last), error)
+                agreement = np.where(last, (agreement + unseen) / 2, agreement)
+            evidence += np.where(np.isin(names, ("S", *LOWER_SACRAL)), 0.0, np.log(agreement))
     return evidence
 
 
-def _log_agreement(probability: float, expected: bool, error: float) -> float:
-    agreement = probability if expected else 1 - probability
-    return float(np.log(error + (1 - 2 * error) * agreement))
+def _agreement(probability: float, expected: NDArray[np.bool_], error: Float) -> Float:
+    likelihood: Float = error + (1 - 2 * error) * np.where(expected, probability, 1 - probability)
+    return likelihood
 
 
 def _group(chain: Sequence[TracedPoint], hypotheses: list[_Hypothesis], total: Float) -> tuple[Reading, ...]:

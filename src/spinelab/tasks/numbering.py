@@ -1,11 +1,12 @@
 """Numbering variants, the anchors that fix a count, and the sentence a reader gets.
 
-How often the count differs from 7-12-5. VerSe has L6 in 50 and T13 in 6 of 374 scans, but was enriched with odd
-ones (Liebl et al., Sci Data 2021). The VID table, closer to a clinic, has L6 in 48 of 1,887 scans that show L5,
-and L1 straight below T11 in 8 of 2,018. Of 2,980 skeletons 0.8 % had six and 1.8 % four lumbar vertebrae (Global
-Spine J 2019, doi 10.1177/2192568219833029); of 226 whole-spine CTs 6.2 % showed lumbarisation and 2.7 %
-sacralisation (Nakajima et al., Insights Imaging 2014;5); of 293 volunteers 4.1 % had eleven thoracic and five
-lumbar, 1.7 % eleven and six, 3.8 % twelve and six (J Orthop Surg Res 2018;13:124). The priors lie between these.
+How often the count differs from 7-12-5. VerSe has L6 in 50 and T13 in 6 of 374 scans, but was enriched with
+odd ones (Liebl et al., Sci Data 2021). The VID table, closer to a clinic, has L6 in 48 of 1,887 scans that
+show L5, and L1 straight below T11 in 8 of 1,914. Of 2,980 skeletons 0.8 % had six and 1.8 % four lumbar
+vertebrae (Global Spine J 2019, doi 10.1177/2192568219833029); of 226 whole-spine CTs 6.2 % showed
+lumbarisation and 2.7 % sacralisation (Nakajima et al., Insights Imaging 2014;5); of 293 volunteers 4.1 % had
+eleven thoracic and five lumbar, 1.7 % eleven and six, 3.8 % twelve and six (J Orthop Surg Res 2018;13:124).
+The priors lie between.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import numpy as np
 from spinelab.anatomy import level
 from spinelab.spine import Numbering
 from spinelab.tasks.chain import TracedPoint
+from spinelab.tasks.column_prior import LOWER_SACRAL
 from spinelab.tasks.level_evidence import SACRUM_CLASS
 
 
@@ -80,8 +82,9 @@ def find_anchors(chain: Sequence[TracedPoint], levels: Sequence[str]) -> tuple[s
     if any(upper[0] == "T" and lower == "L1" and _changes(a.rib, b.rib) for a, upper, b, lower in below):
         anchors.append("last rib")
     in_chain = any(_is_sacral(p) for p, name in zip(chain, levels, strict=True) if name == "S")
-    below_chain = levels[-1] in {"L4", "L5", "L6"} and (chain[-1].sacrum or 0.0) >= _SEEN
-    if in_chain or below_chain:
+    ends = [point for point, name in zip(chain, (*levels[1:], "S"), strict=True) if name == "S"]
+    below_chain = any((p.sacrum or 0.0) >= _SEEN for p in ends)
+    if in_chain or (below_chain and levels[-1] in {"L4", "L5", "L6", "S", *LOWER_SACRAL}):
         anchors.append("sacrum")
     return tuple(anchors)
 

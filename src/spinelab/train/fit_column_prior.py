@@ -1,7 +1,7 @@
 """Fits the shape prior of the column (`spinelab/data/column_prior.json`) from public tables of body centres.
 
 Run ``python -m spinelab.train.fit_column_prior`` with SPINELAB_DATA naming the folder that holds ``tables/``
-and ``ct/centroids/``. The tables derive from VID and VerSe (CC BY-SA 4.0); what is written are a few statistics.
+and ``ct/centroids/``. The tables derive from VID and VerSe (CC BY-SA 4.0); a few statistics are written.
 One patient in five (by a hash of the name) is left out of the fit for `benchmarks/naming_simulation.py`.
 """
 
