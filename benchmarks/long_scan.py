@@ -3,8 +3,8 @@
     python benchmarks/long_scan.py [SCAN] [--slices 133 266 532 1000] [--slice-mm 1.0] [--json]
 
 The scans are one real scan reflected head to foot again and again (lengthen.py), in temporary files. The
-last column compares each time with the straight line through all of them: a cost that grows faster than the
-length shows as plus, minus, minus, plus.
+column "off the line" compares each time with the straight line through all of them: a cost that grows faster
+than the length shows as plus, minus, minus, plus. Locate sees the whole scan, outline each vertebra.
 """
 
 import argparse
@@ -28,6 +28,7 @@ class Length:
     vertebrae: int
     total_s: float
     peak_mb: float
+    stages_s: dict[str, float]
 
 
 def fit_line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
@@ -53,21 +54,23 @@ def measure_length(scan: Path, slices: int, *, slice_mm: float, threads: int) ->
         make += ["--slices", str(slices), "--slice-mm", str(slice_mm)]
         stop_on_failure(run_measured(make, threads=threads), make)
         run, spine = analyze(target, threads=threads)
-    return Length(slices, len(spine["vertebrae"]), run.wall_s, run.peak_mb)
+    return Length(slices, len(spine["vertebrae"]), run.wall_s, run.peak_mb, spine["manifest"]["seconds"])
 
 
 def render(rows: Sequence[Length]) -> str:
     """Returns the lengths as a Markdown table with the line through them."""
     intercept, slope = fit_line([row.slices for row in rows], [row.total_s for row in rows])
     lines = [
-        "| slices | vertebrae | seconds | peak MB | seconds off the line |",
-        "| ---: | ---: | ---: | ---: | ---: |",
+        "| slices | vertebrae | seconds | off the line | locate | outline | peak MB |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
-        off = row.total_s - (intercept + slope * row.slices)
-        lines.append(
-            f"| {row.slices} | {row.vertebrae} | {row.total_s:.1f} | {row.peak_mb:.0f} | {off:+.1f} |"
-        )
+        off_s = row.total_s - (intercept + slope * row.slices)
+        parts = [
+            f"{row.stages_s[name]:.1f}" if name in row.stages_s else "-" for name in ("locate", "outline")
+        ]
+        cells = [f"{row.total_s:.1f}", f"{off_s:+.1f}", *parts, f"{row.peak_mb:.0f}"]
+        lines.append(f"| {row.slices} | {row.vertebrae} | {' | '.join(cells)} |")
     worst = max(row.peak_mb for row in rows)
     verdict = "within" if worst <= ASKED_MB else "OVER"
     lines += ["", f"Line: {intercept:.1f} s + {100 * slope:.2f} s per 100 slices."]

@@ -94,10 +94,10 @@ def test_line_through_exact_points_and_through_scattered_ones() -> None:
 
 
 def test_long_scan_table_shows_a_cost_that_bends_upwards() -> None:
-    rows = [long_scan.Length(n, 5, n**2, 900.0) for n in (0, 1, 2)]
+    rows = [long_scan.Length(n, 5, n**2, 900.0, {"locate": 0.5}) for n in (0, 1, 2)]
     table = long_scan.render(rows)
-    assert "| 0 | 5 | 0.0 | 900 | +0.3 |" in table
-    assert "| 1 | 5 | 1.0 | 900 | -0.7 |" in table
+    assert "| 0 | 5 | 0.0 | +0.3 | 0.5 | - | 900 |" in table
+    assert "| 1 | 5 | 1.0 | -0.7 | 0.5 | - | 900 |" in table
     assert "within the 4000 MB" in table
     assert "OVER the 4000 MB" in long_scan.render([*rows, replace(rows[0], slices=3, peak_mb=4001.0)])
 
