@@ -135,6 +135,21 @@ def test_two_missing_vertebrae_end_the_chain() -> None:
     assert order(found[:4] + found[6:]) == list(range(4, 15))
 
 
+def test_two_missing_vertebrae_are_inserted_where_that_is_allowed() -> None:
+    names = levels_between("T1", "L5")
+    points = centers(names)
+    found = column(names, points)
+    chain = trace_column(found[:4] + found[6:], ChainOptions(most_missing=2))
+    assert [k for k, point in enumerate(chain) if point.inserted] == [4, 5]
+    assert np.array([p.center_mm for p in chain[4:6]]) == pytest.approx(points[4:6], abs=1.5)
+
+
+def test_no_gap_is_bridged_where_none_is_allowed() -> None:
+    found = column(levels_between("T1", "L5"))
+    chain = trace_column(found[:4] + found[5:], ChainOptions(most_missing=0))
+    assert [point.candidate for point in chain] == list(range(4, 16))
+
+
 def test_weak_peak_of_a_cut_vertebra_at_the_end_is_kept() -> None:
     names = levels_between("T9", "L3")
     found = column(names)
@@ -291,6 +306,11 @@ def test_candidate_out_of_range_is_refused(change: dict[str, object], message: s
 def test_candidate_vector_is_normalised() -> None:
     assert candidate(np.zeros(3), np.full(26, 2.0)).level_probabilities.sum() == pytest.approx(1)
     assert candidate(np.zeros(3), np.zeros(26)).level_probabilities == pytest.approx(np.full(26, 1 / 26))
+
+
+def test_gap_of_more_than_two_cannot_be_asked_for() -> None:
+    with pytest.raises(InputError, match="most_missing must be 0, 1 or 2, found 3"):
+        ChainOptions(most_missing=3)
 
 
 def test_chain_options_out_of_range_are_refused() -> None:

@@ -24,6 +24,8 @@ Index = NDArray[np.intp]
 #: Every level a point of the chain may be on, from the head down.
 STATES = tuple(sorted(RUNGS, key=lambda name: RUNGS[name]))
 _NONE = -1.0e9
+#: Two missing lumbar vertebrae of a tall person.
+_FARTHEST_MM = 150.0
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class ChainOptions:
     Attributes:
         jitter_mm: Standard deviation of a centre, each axis.
         neighbour_gain: Gain of two neighbours that lie exactly as a column would have them.
-        missing_cost: Cost of bridging one missing vertebra.
+        missing_cost: Cost of each missing vertebra that is bridged.
+        most_missing: Only so many missing in a row are bridged; a wider gap ends the chain.
         variant_cost: Cost of a column with T13 or L6, or without T12 or L5.
         level_weight: How far level vectors count in picking (they count again in naming).
         blur: Width in levels at which level vectors are read.
@@ -48,6 +51,7 @@ class ChainOptions:
     jitter_mm: float = 1.6
     neighbour_gain: float = 3.0
     missing_cost: float = 0.0
+    most_missing: int = 1
     variant_cost: float = 4.0
     level_weight: float = 0.8
     blur: float = 0.8
@@ -56,6 +60,8 @@ class ChainOptions:
     most_candidates: int = 120
 
     def __post_init__(self) -> None:
+        if self.most_missing not in {0, 1, 2}:
+            raise InputError(f"most_missing must be 0, 1 or 2, found {self.most_missing}")
         if self.jitter_mm <= 0 or self.blur <= 0 or self.most_candidates < 2:
             raise InputError(
                 "jitter_mm and blur must be above 0 and most_candidates at least 2, found "
@@ -73,7 +79,7 @@ class TracedPoint:
         level_probabilities: (26,) as in `Candidate`; flat when inserted.
         rib: As in `Candidate`.
         sacrum: As in `Candidate`.
-        inserted: True for the one point put between two neighbours that lie two steps apart.
+        inserted: True for a point put where a vertebra is missing between two that were found.
         candidate: Place in the list of candidates; None when inserted.
     """
 
@@ -116,13 +122,13 @@ class _Best:
         gain: (states, e).
         pair: (states, e) pair before, -1 where the chain starts.
         state: (states, e) state of the upper candidate of the pair.
-        bridged: (states, e) True where a vertebra is missing inside the pair.
+        bridged: (states, e) how many vertebrae are missing inside the pair.
     """
 
     gain: Float
     pair: Index
     state: Index
-    bridged: NDArray[np.bool_]
+    bridged: Index
 
 
 def trace_column(
@@ -157,7 +163,7 @@ def _pair_up(points: Float) -> _Pairs:
     step = points[None, :, :] - points[:, None, :]
     length = np.linalg.norm(step, axis=2)
     down = -step[:, :, 2] / np.maximum(length, 1e-6)
-    upper, lower = np.nonzero((length > 5.0) & (length < 105.0) & (down > -0.25))
+    upper, lower = np.nonzero((length > 5.0) & (length < _FARTHEST_MM) & (down > -0.25))
     distance, cosine = length[upper, lower], down[upper, lower]
     # free up to 60 degrees from the body axis, then dearer: a thorax may well lie that oblique
     slope = 4.0 * np.clip(0.5 - cosine, 0, None) ** 2
@@ -194,22 +200,21 @@ def _turn_cost(pairs: _Pairs, options: ChainOptions) -> Float:
     return cost
 
 
-def _steps_to(name: str) -> list[tuple[str, bool, float]]:
-    """Lists (state above, vertebra missing between, times the variant cost) from which `name` is reached."""
+def _steps_to(name: str, most_missing: int) -> list[tuple[str, int, float]]:
+    """Lists (state above, vertebrae missing between, times the variant cost) from which `name` is reached."""
     usual = [state for state in STATES if state not in {"T13", "L6"}]
     rare = {"T13": ("T12", "T11"), "L6": ("L5", "L4")}
     if name in rare:
         above, two_above = rare[name]
-        return [(above, False, 1.0), (two_above, True, 1.0)]
+        return [(above, 0, 1.0), (two_above, 1, 1.0)][: 1 + most_missing]
     place = usual.index(name)
-    steps = [(usual[place - 1], False, 0.0)] if place >= 1 else []
-    steps += [(usual[place - 2], True, 0.0)] if place >= 2 else []
+    steps = [(usual[place - 1 - gap], gap, 0.0) for gap in range(min(most_missing + 1, place))]
     steps += {
-        "L1": [("T13", False, 0.0), ("T11", False, 1.0)],
-        "L2": [("T13", True, 0.0)],
-        "S": [("L6", False, 0.0), ("L4", False, 1.0)],
+        "L1": [("T13", 0, 0.0), ("T11", 0, 1.0)],
+        "L2": [("T13", 1, 0.0)],
+        "S": [("L6", 0, 0.0), ("L4", 0, 1.0)],
     }.get(name, [])
-    return steps
+    return [step for step in steps if step[1] <= most_missing]
 
 
 def _solve(
@@ -226,22 +231,21 @@ def _solve(
         np.full((len(STATES), count), _NONE),
         np.full((len(STATES), count), -1, dtype=np.intp),
         np.full((len(STATES), count), -1, dtype=np.intp),
-        np.zeros((len(STATES), count), dtype=np.bool_),
+        np.zeros((len(STATES), count), dtype=np.intp),
     )
     log_distance = np.log(pairs.distance)
     noise = 2 * (options.jitter_mm / pairs.distance) ** 2
     for state, name in enumerate(STATES):
-        for above_name, missing, variant in _steps_to(name):
+        for above_name, missing, variant in _steps_to(name, options.most_missing):
             above = STATES.index(above_name)
             expected = _expected_log(above_name, name, missing=missing) + size
-            z = np.abs(log_distance - expected) / np.sqrt(spread**2 + noise)
-            fixed = options.neighbour_gain - np.where(z < 3, 0.5 * z**2, 3 * z - 4.5) - pairs.slope
-            if missing:
-                # a gap that is not clearly one vertebra wide would shift every name below it
-                fixed[z > 2.0] = _NONE
-            fixed -= variant * options.variant_cost + missing * (
-                options.missing_cost + options.neighbour_gain
-            )
+            z = (log_distance - expected) / np.sqrt(spread**2 + noise)
+            away = np.abs(z)
+            fixed = options.neighbour_gain - np.where(away < 3, 0.5 * z**2, 3 * away - 4.5) - pairs.slope
+            # a gap that is not clearly so many vertebrae wide would shift every name below it
+            fixed[away > 2.0 if missing else z > 3.5] = _NONE
+            fixed -= variant * options.variant_cost + missing * options.missing_cost
+            fixed -= options.neighbour_gain * (missing > 0)
             value, before = _extend(pairs, best.gain[above], unary[pairs.upper, above], turn[above])
             value = value + fixed + unary[pairs.lower, state]
             better = value > best.gain[state]
@@ -252,11 +256,10 @@ def _solve(
     return best
 
 
-def _expected_log(above: str, name: str, *, missing: bool) -> float:
-    """Returns the mean log distance (mm) between two states, over a missing one if so."""
+def _expected_log(above: str, name: str, *, missing: int) -> float:
+    """Returns the mean log distance (mm) between two states, over as many missing ones."""
     prior = column_prior()
-    upper, lower = RUNGS[above], RUNGS[name]
-    rungs = np.array([upper, (upper + lower) / 2, lower] if missing else [upper, lower])
+    rungs = np.linspace(RUNGS[above], RUNGS[name], missing + 2)
     return float(np.log(np.exp(prior.log_spacing(rungs[:-1], rungs[1:])[0]).sum()))
 
 
@@ -282,11 +285,11 @@ def _extend(pairs: _Pairs, gain: Float, start: Float, turn: Float) -> tuple[Floa
 
 @dataclass(frozen=True)
 class _Link:
-    """A candidate on the chain, its state, and whether a vertebra is missing above it."""
+    """A candidate on the chain, its state, and how many vertebrae are missing above it."""
 
     candidate: int
     state: int
-    bridged: bool
+    bridged: int
 
 
 def _walk_back(pairs: _Pairs, best: _Best) -> list[_Link]:
@@ -294,10 +297,10 @@ def _walk_back(pairs: _Pairs, best: _Best) -> list[_Link]:
     state, pair = (int(k) for k in np.unravel_index(int(best.gain.argmax()), best.gain.shape))
     links = []
     while True:
-        links.append(_Link(int(pairs.lower[pair]), state, bool(best.bridged[state, pair])))
+        links.append(_Link(int(pairs.lower[pair]), state, int(best.bridged[state, pair])))
         above, before = int(best.state[state, pair]), int(best.pair[state, pair])
         if before < 0:
-            links.append(_Link(int(pairs.upper[pair]), above, False))
+            links.append(_Link(int(pairs.upper[pair]), above, 0))
             return links[::-1]
         state, pair = above, before
 
@@ -317,8 +320,7 @@ def _as_points(
 ) -> tuple[TracedPoint, ...]:
     traced: list[TracedPoint] = []
     for place, link in enumerate(chain):
-        if link.bridged:
-            center = _between(points, chain, place)
+        for center in _between(points, chain, place):
             traced.append(TracedPoint(center, 0.0, np.full(CLASSES, 1 / CLASSES), inserted=True))
         found = chosen[link.candidate]
         traced.append(
@@ -334,21 +336,24 @@ def _as_points(
     return tuple(traced)
 
 
-def _between(points: Float, chain: list[_Link], place: int) -> Point:
-    """Returns the point missing above `chain[place]`: on the smooth curve through the neighbours (LPS mm)."""
+def _between(points: Float, chain: list[_Link], place: int) -> list[Point]:
+    """Returns the points (LPS mm) missing above `chain[place]`, on the smooth curve through its neighbours."""
+    if not chain[place].bridged:
+        return []
     upper, lower = points[chain[place - 1].candidate], points[chain[place].candidate]
     chord = lower - upper
-    prior = column_prior()
-    rungs = np.linspace(RUNGS[STATES[chain[place - 1].state]], RUNGS[STATES[chain[place].state]], 3)
-    above, below = np.exp(prior.log_spacing(rungs[:-1], rungs[1:])[0])
-    share = float(above / (above + below))
+    ends = (RUNGS[STATES[chain[place - 1].state]], RUNGS[STATES[chain[place].state]])
+    rungs = np.linspace(*ends, chain[place].bridged + 2)
+    steps = np.exp(column_prior().log_spacing(rungs[:-1], rungs[1:])[0])
     start = upper - points[chain[place - 2].candidate] if place >= 2 else chord
     end = points[chain[place + 1].candidate] - lower if place + 1 < len(chain) else chord
     # a Hermite arc: both ends leave along the mean of chord and neighbouring step, as long as the chord
     length = np.linalg.norm(chord)
     tangents = [chord / length + step / np.linalg.norm(step) for step in (start, end)]
     first, last = (length * tangent / np.linalg.norm(tangent) for tangent in tangents)
-    s = share
-    center = (2 * s**3 - 3 * s**2 + 1) * upper + (s**3 - 2 * s**2 + s) * first
-    center = center + (3 * s**2 - 2 * s**3) * lower + (s**3 - s**2) * last
-    return (float(center[0]), float(center[1]), float(center[2]))
+    centers: list[Point] = []
+    for s in np.cumsum(steps[:-1]) / steps.sum():
+        center = (2 * s**3 - 3 * s**2 + 1) * upper + (s**3 - 2 * s**2 + s) * first
+        center = center + (3 * s**2 - 2 * s**3) * lower + (s**3 - s**2) * last
+        centers.append((float(center[0]), float(center[1]), float(center[2])))
+    return centers
