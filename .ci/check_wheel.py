@@ -11,7 +11,9 @@ with zipfile.ZipFile(wheel) as archive:
 wanted = ["spinelab/spine.schema.json", "spinelab/py.typed", "spinelab/report/template.html"]
 missing = [name for name in wanted if name not in names]
 weights = [name for name in names if name.endswith(".onnx")]
-plain = [line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line]
+plain = [
+    line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line
+]
 problems = [f"missing: {missing}"] if missing else []
 problems += ["no weights (.onnx) inside"] if not weights else []
 problems += ["torch is required without an extra"] if any("torch" in line for line in plain) else []
