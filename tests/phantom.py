@@ -214,11 +214,15 @@ class Phantom:
         return float(tilts[1] - tilts[0])
 
     def slip_mm(self, lower: str) -> tuple[float, float]:
-        """(anterior, left) displacement of the body above on `lower` at the disc, in its frame."""
+        """(anterior, left) shift of the body above on `lower`, along the middle of the disc between."""
         names = list(self.truth)
         above = self.truth[names[names.index(lower) - 1]]
         below = self.truth[lower]
-        shift = below.axes @ (above.corner(superior=False) - below.corner(superior=True))
+        up = above.endplate_normal(superior=False) + below.endplate_normal(superior=True)
+        left = np.cross(below.axes[1], up / np.linalg.norm(up))
+        left /= np.linalg.norm(left)
+        gap = above.corner(superior=False) - below.corner(superior=True)
+        shift = np.array([left @ gap, np.cross(up / np.linalg.norm(up), left) @ gap])
         return float(-shift[1]), float(shift[0])
 
 

@@ -78,7 +78,7 @@ class HeightLoss:
 
 @dataclass(frozen=True, slots=True)
 class Slip:
-    """Displacement of the body above on this one at the disc between, in mm in this one's frame."""
+    """Displacement of the body above on this one along the disc between, in mm (anterior, left positive)."""
 
     above: str
     anterior_mm: float
