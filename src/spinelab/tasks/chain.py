@@ -150,6 +150,8 @@ def trace_column(
     unary = _unary_gain(chosen, options)
     turn = _turn_cost(pairs, options)
     best = _solve(pairs, unary, turn, options, size=0.0, spread=0.17)
+    if best.gain.max() < 0:
+        return ()
     chain = _walk_back(pairs, best)
     size = _size(points, chain)
     best = _solve(pairs, unary, turn, options, size=size, spread=0.11)
@@ -337,7 +339,7 @@ def _as_points(
 
 
 def _between(points: Float, chain: list[_Link], place: int) -> list[Point]:
-    """Returns the points (LPS mm) missing above `chain[place]`, on the smooth curve through its neighbours."""
+    """Returns the points (LPS mm) missing above `chain[place]`, on the curve through its neighbours."""
     if not chain[place].bridged:
         return []
     upper, lower = points[chain[place - 1].candidate], points[chain[place].candidate]
