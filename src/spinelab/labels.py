@@ -122,12 +122,12 @@ def conversion(
     found: dict[int, int] = {}
     lost: list[str] = []
     for label in labels:
-        name = table.get(label, "unknown")
+        name = table.get(label, "")
         if name in numbers:
             found[label] = numbers[name]
             continue
         found[label] = numbers.get(_COARSER.get(name, ""), 0)
-        lost.append(f"{label} ({name if name != 'unknown' else f'not in {source}'})")
+        lost.append(f"{label} ({name})" if name else str(label))
     if lost and not drop:
         raise LabelError(_refusal(lost, source, target))
     return found
@@ -135,9 +135,11 @@ def conversion(
 
 def _refusal(lost: list[str], source: str, target: str) -> str:
     shown = ", ".join(lost[:8]) + (f" and {len(lost) - 8} more" if len(lost) > 8 else "")
+    strange = [label for label in lost if "(" not in label]
+    remark = f" ({len(strange)} of them are no part of a spine in {source})" if strange else ""
     return (
-        f"{target} has no label for {shown} of {source}; check the source scheme, choose another target, "
-        "or accept the loss with drop=True (--drop)"
+        f"{target} has no label for {shown} of {source}{remark}; check the source scheme, choose another "
+        "target, or accept the loss with drop=True (--drop)"
     )
 
 
@@ -198,7 +200,7 @@ def join_masks(masks: Mapping[str, Mask], target: Scheme = "verse", *, drop: boo
     for given, mask in masks.items():
         name = {"sacrum": "S", "coccyx": "Co"}.get(given, given.removeprefix("vertebrae_"))
         if name not in numbers and not drop:
-            raise LabelError(_refusal([given], "names", target))
+            raise LabelError(_refusal([f"{given!r} (file name)"], "names", target))
         if not mask.geometry.same_grid(first.geometry):
             raise GeometryError(
                 f"the mask of {given} is on another grid than the first; resample it to that grid"

@@ -33,7 +33,8 @@ def evaluate_readings(
 
 def _print(found: Evaluation) -> None:
     summary = found.summary
-    say(f"{len(summary.scans)} scans, {summary.n_vertebrae} reference vertebrae")
+    scans = f"{len(summary.scans)} scan{'s' if len(summary.scans) != 1 else ''}"
+    say(f"{scans}, {summary.n_vertebrae} reference vertebrae")
     for name, meaning in METRICS.items():
         say(f"  {name:18} {_figure(summary.metrics[name]):24} {meaning}")
     say(f"  a missed vertebra counts {summary.options.missed_hausdorff_mm:g} mm in hausdorff95_mm")

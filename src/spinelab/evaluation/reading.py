@@ -1,7 +1,8 @@
 """What is compared: centres, and a mask if there is one."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,9 +52,8 @@ class Reading:
     partial: frozenset[int] = field(default_factory=frozenset)
 
     def __post_init__(self) -> None:
-        masked = self.mask.labels() if self.mask is not None else ()
         known = {*VERTEBRA_LABELS, 26, 27}
-        unknown = sorted({*self.centers_mm, *masked} - known)
+        unknown = sorted({*self.centers_mm, *self.mask_labels} - known)
         if unknown:
             raise LabelError(
                 f"labels {', '.join(map(str, unknown))} are no VerSe vertebra numbers (1-25, 28; sacrum 26, "
@@ -68,16 +68,16 @@ class Reading:
         """
         return cls(centers_of(mask) if centers_mm is None else centers_mm, mask, _cut_labels(mask))
 
+    @cached_property
+    def mask_labels(self) -> tuple[int, ...]:
+        """Labels of the mask, sacrum and coccyx included; empty without one."""
+        return self.mask.labels() if self.mask is not None else ()
+
     @property
     def labels(self) -> tuple[int, ...]:
         """Vertebrae in this reading from the head down in VerSe number, sacrum and coccyx left out."""
-        masked = self.mask.labels() if self.mask is not None else ()
-        return tuple(label for label in VERTEBRA_LABELS if label in self.centers_mm or label in masked)
-
-    def without(self, labels: Iterable[int]) -> "Reading":
-        """Returns the reading less some labels (the mask is kept as it is)."""
-        gone = set(labels)
-        return replace(self, centers_mm={k: v for k, v in self.centers_mm.items() if k not in gone})
+        present = {*self.centers_mm, *self.mask_labels}
+        return tuple(label for label in VERTEBRA_LABELS if label in present)
 
 
 def centers_of(mask: Mask) -> dict[int, Point]:

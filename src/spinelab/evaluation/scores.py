@@ -6,6 +6,7 @@ from typing import Any
 from spinelab.anatomy import level
 from spinelab.errors import GeometryError
 from spinelab.evaluation.identification import (
+    Centers,
     distances_mm,
     found_whatever_the_name,
     strict_hits,
@@ -13,6 +14,7 @@ from spinelab.evaluation.identification import (
 )
 from spinelab.evaluation.overlap import dice, hausdorff95_mm
 from spinelab.evaluation.reading import Box, EvaluateOptions, Reading, boxes_of
+from spinelab.spine import Point
 from spinelab.volume import Mask
 
 
@@ -96,9 +98,10 @@ def evaluate(
     dropped = _partial(truth, found) if options.drop_partial else frozenset[int]()
     labels = [label for label in truth.labels if label not in dropped]
     predicted = [label for label in found.labels if label not in dropped]
-    pair = (truth.without({*truth.centers_mm} - {*labels}), found.without({*found.centers_mm} - {*predicted}))
-    pairs = found_whatever_the_name(pair[0].centers_mm, pair[1].centers_mm, options.tolerance_mm)
-    vertebrae = _score(labels, pair, pairs, options)
+    centers = (_only(truth.centers_mm, labels), _only(found.centers_mm, predicted))
+    pairs = found_whatever_the_name(*centers, options.tolerance_mm)
+    outlines = _outlines(truth.mask, found.mask, labels, options)
+    vertebrae = _score(labels, predicted, centers, outlines, options)
     return ScanScores(
         name=name,
         vertebrae=vertebrae,
@@ -126,18 +129,25 @@ def _check_grids(truth: Reading, found: Reading) -> None:
     )
 
 
+def _only(centers: Centers, labels: list[int]) -> dict[int, Point]:
+    return {label: centers[label] for label in labels if label in centers}
+
+
 def _score(
-    labels: list[int], pair: tuple[Reading, Reading], pairs: dict[int, int], options: EvaluateOptions
+    labels: list[int],
+    predicted: list[int],
+    centers: tuple[Centers, Centers],
+    outlines: dict[int, tuple[float, float]],
+    options: EvaluateOptions,
 ) -> tuple[VertebraScore, ...]:
-    truth, found = pair
-    verse = verse_hits(truth.centers_mm, found.centers_mm, options.tolerance_mm)
-    strict = strict_hits(truth.centers_mm, found.centers_mm, options.tolerance_mm)
-    gaps = distances_mm(truth.centers_mm, found.centers_mm)
-    outlines = _outlines(truth.mask, found.mask, labels, options)
+    verse = verse_hits(*centers, options.tolerance_mm)
+    strict = strict_hits(*centers, options.tolerance_mm)
+    pairs = found_whatever_the_name(*centers, options.tolerance_mm)
+    gaps = distances_mm(*centers)
     return tuple(
         VertebraScore(
             level=level(label).name,
-            predicted=label in found.labels,
+            predicted=label in predicted,
             found_as=level(pairs[label]).name if label in pairs else None,
             verse_hit=label in verse,
             identified=label in strict,

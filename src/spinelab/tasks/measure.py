@@ -69,7 +69,8 @@ def spine_of_mask(mask: Mask, centers_mm: dict[int, Point] | None = None) -> Spi
     Raises:
         LabelError: The mask holds other labels than vertebrae, sacrum and coccyx.
     """
-    strange = sorted(set(mask.labels()) - set(VERTEBRA_LABELS) - _BESIDE)
+    present = set(mask.labels())
+    strange = sorted(present - set(VERTEBRA_LABELS) - _BESIDE)
     if strange:
         raise LabelError(
             f"the mask holds labels {', '.join(map(str, strange[:8]))}, which are no VerSe vertebra numbers; "
@@ -84,7 +85,7 @@ def spine_of_mask(mask: Mask, centers_mm: dict[int, Point] | None = None) -> Spi
             probability=1.0,
         )
         for label in VERTEBRA_LABELS
-        if label in mask.labels()
+        if label in present
     )
     return Spine(vertebrae)
 
