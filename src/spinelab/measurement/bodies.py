@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from spinelab.measurement.frames import build_axes, frame_of, turn_to_symmetry
-from spinelab.measurement.sampling import STEP_MM, Array, Cutout, LocalGrid, Samples, lies_outside, sample
+from spinelab.measurement.sampling import (
+    STEP_MM,
+    Array,
+    Cutout,
+    LocalGrid,
+    Samples,
+    find_deepest_point,
+    lies_outside,
+    sample,
+)
 from spinelab.measurement.surfaces import (
     STEPS_FROM_MM,
     Bools,
@@ -85,14 +94,25 @@ class Body:
 def find_body(cutout: Cutout, center_mm: Array, axes: Array) -> Body | None:
     """Finds the body of a vertebra and its axes; None where the mask shows no body.
 
+    Where there is none about the centre given, the deepest point of the mask and the patient's axes
+    are tried.
+
     Args:
         cutout: The vertebra's label.
         center_mm: (3,) about where the body is, LPS mm.
         axes: (3, 3) rows left, posterior, superior to begin with, as from `column_axes`.
     """
+    found = _refine(cutout, center_mm, axes)
+    if found is not None:
+        return found
+    return _refine(cutout, find_deepest_point(cutout), build_axes(np.array([0.0, 0.0, 1.0])))
+
+
+def _refine(cutout: Cutout, center_mm: Array, axes: Array) -> Body | None:
+    """Finds the body near a point and turns its axes until they fit its endplates."""
     axes, center = turn_to_symmetry(cutout, center_mm, axes)
     body: Body | None = None
-    for _ in range(3):
+    for _ in range(5):
         grid = _lay_grid(center, axes)
         body = _find_in(cutout, grid)
         if body is None:
@@ -101,9 +121,10 @@ def find_body(cutout: Cutout, center_mm: Array, axes: Array) -> Body | None:
         if not normals:
             return body
         refined = build_axes(np.sum(normals, axis=0), axes[1])
-        turned = float(refined[2] @ axes[2])
+        turned = float(refined[2] @ axes[2]) < np.cos(np.radians(1.0))
+        moved = float(np.linalg.norm(body.center_mm - center)) > 4.0
         axes, center = refined, body.center_mm
-        if turned > np.cos(np.radians(1.0)):
+        if not turned and not moved:
             break
     return replace(body, grid=replace(body.grid, axes=axes)) if body is not None else None
 

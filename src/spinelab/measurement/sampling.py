@@ -159,6 +159,15 @@ def sample(cutout: Cutout, grid: LocalGrid) -> Samples:
     return sampled
 
 
+def find_deepest_point(cutout: Cutout) -> Array:
+    """Returns (3,) LPS mm the point with most of the label around it, which lies in the body."""
+    sigma = [min(6.0 / s, 20.0) for s in cutout.geometry.spacing_mm]
+    around = ndimage.gaussian_filter(cutout.array, sigma, mode="constant", truncate=2)
+    return np.asarray(
+        cutout.geometry.index_to_world(np.unravel_index(int(around.argmax()), around.shape)), dtype=np.float64
+    )
+
+
 def lies_outside(scan: Geometry, points_mm: Array) -> NDArray[np.bool_]:
     """Tells for LPS points (..., 3) whether they lie beyond the centres of the scan's outermost voxels."""
     index = scan.world_to_index(points_mm)
