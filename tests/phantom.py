@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinelab.anatomy import ORDER, level
-from spinelab.spine import Frame, Heights, Point, Spine, Vertebra
+from spinelab.spine import Frame, Heights, Spine, Vertebra
 from spinelab.volume import Geometry, Image, Mask
 
 Array = NDArray[np.float64]
@@ -398,8 +398,3 @@ def _paint_soft_tissue(spec: PhantomSpec, geometry: Geometry, bodies: list[Body]
     along = [np.interp(z, centers[order, 2], centers[order, axis]) for axis in (0, 1)]
     image[(x - along[0]) ** 2 + (y - along[1]) ** 2 < 121] = spec.aorta_hu
     return image
-
-
-def point(values: Array) -> Point:
-    """Returns a (3,) array as the tuple `Spine` holds."""
-    return (float(values[0]), float(values[1]), float(values[2]))

@@ -62,17 +62,15 @@ def measure(image: Image | None, mask: Mask, spine: Spine) -> Spine:
         GeometryError: Image and mask are not on the same grid.
 
     Example:
-        >>> from tests.phantom import make_phantom
-        >>> phantom = make_phantom(levels=("L1", "L2"))
-        >>> spine = measure(phantom.image, phantom.mask, phantom.spine)
-        >>> round(spine["L1"].heights_mm.posterior)
-        26
+        >>> from spinelab.volume import Geometry
+        >>> array = np.zeros((60, 50, 40), np.uint8)
+        >>> array[10:50, 10:40, 8:32] = 20
+        >>> block = Mask(array, Geometry.from_spacing(array.shape, (1, 1, 1)))
+        >>> spine = Spine((Vertebra("L1", (29.5, 24.5, 19.5), 0.9),))
+        >>> round(measure(None, block, spine)["L1"].heights_mm.middle, 1)
+        24.0
     """
-    if image is not None and not image.geometry.same_grid(mask.geometry):
-        raise GeometryError(
-            f"image of shape {image.array.shape} and mask of shape {mask.array.shape} are not on the same "
-            "grid; resample one onto the other first"
-        )
+    _check_grids(image, mask)
     ct = image if image is not None and image.modality in ("CT", "unknown") else None
     boxes = find_boxes(mask)
     findings = [
@@ -86,6 +84,14 @@ def measure(image: Image | None, mask: Mask, spine: Spine) -> Spine:
     curvature = measure_curvature(_collect_endplates(findings, sacral))
     warnings = _warn(ct, mask, findings, curvature)
     return replace(spine, vertebrae=tuple(vertebrae), curvature=curvature).with_warnings(*warnings)
+
+
+def _check_grids(image: Image | None, mask: Mask) -> None:
+    if image is not None and not image.geometry.same_grid(mask.geometry):
+        raise GeometryError(
+            f"image of shape {image.array.shape} and mask of shape {mask.array.shape} are not on the same "
+            "grid; resample one onto the other first"
+        )
 
 
 def _find(mask: Mask, boxes: dict[int, Slices], vertebra: Vertebra, axes: Array) -> _Finding:
@@ -155,11 +161,16 @@ def _describe(
     )
     if body is None:
         return vertebra
+    vertebra = _fill_body(vertebra, body, cut=cut)
+    if image is None or metal or vertebra.level in _NO_ENDPLATES:
+        return vertebra
+    return replace(vertebra, density=measure_density(image, body, finding.slice_mm))
+
+
+def _fill_body(vertebra: Vertebra, body: Body, *, cut: bool) -> Vertebra:
+    """Fills in centre, frame and heights."""
     readable = vertebra.level not in _NO_ENDPLATES
     heights = [_drop_empty(measure_heights(body, share)) if readable else None for share in (0.0, 0.5, -0.5)]
-    density = None
-    if image is not None and readable and not metal:
-        density = measure_density(image, body, finding.slice_mm)
     whole = body.superior is not None and body.inferior is not None
     return replace(
         vertebra,
@@ -168,7 +179,6 @@ def _describe(
         heights_mm=heights[0],
         heights_left_mm=heights[1],
         heights_right_mm=heights[2],
-        density=density,
     )
 
 

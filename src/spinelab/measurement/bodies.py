@@ -92,7 +92,7 @@ class Body:
 
 
 def find_body(cutout: Cutout, center_mm: Array, axes: Array) -> Body | None:
-    """Finds the body of a vertebra and its axes; None where the mask shows no body.
+    """Finds the body of a vertebra and its axes; None where the mask shows no body or neither endplate.
 
     Where there is none about the centre given, the deepest point of the mask and the patient's axes
     are tried.
@@ -119,7 +119,7 @@ def _refine(cutout: Cutout, center_mm: Array, axes: Array) -> Body | None:
             return None
         normals = [plane.normal for plane in (body.superior, body.inferior) if plane is not None]
         if not normals:
-            return body
+            return None
         refined = build_axes(np.sum(normals, axis=0), axes[1])
         turned = float(refined[2] @ axes[2]) < np.cos(np.radians(1.0))
         moved = float(np.linalg.norm(body.center_mm - center)) > 4.0
@@ -222,13 +222,15 @@ class _Ends:
 def _find_ends(cutout: Cutout, values: Samples, grid: LocalGrid, block: _Block) -> _Ends:
     loose = cutout.thickness_along(grid.axes[2])
     footprint = _inner_footprint(block, grid, FINE_INNER if loose <= STEPS_FROM_MM else COARSE_INNER)
+    y = (grid.y_mm - sum(block.y) / 2) / (block.y[1] - block.y[0])
+    between_walls = np.broadcast_to(np.abs(y) <= 0.48, footprint.shape)
     surfaces, cuts, planes = [], [], []
     for surface in find_surfaces(values, grid, sum(block.z) / 2):
         points = np.stack(np.broadcast_arrays(grid.x_mm[:, None], grid.y_mm, surface), axis=-1)
         cut = lies_outside(cutout.scan, grid.to_world(np.nan_to_num(points))) & np.isfinite(surface)
         plane = fit_plane(grid, np.where(cut, np.nan, surface), footprint, loose)
         flat = evaluate_plane(plane, grid.x_mm[:, None], grid.y_mm, float(np.mean(block.z)))
-        surfaces.append(flat + smooth_steps(surface - flat, ~cut, loose))
+        surfaces.append(flat + smooth_steps(surface - flat, between_walls & ~cut, loose))
         cuts.append(cut)
         planes.append(plane)
     return _Ends(surfaces[0], surfaces[1], cuts[0], cuts[1], planes[0], planes[1], block)

@@ -123,7 +123,7 @@ def find_turning_points(values: Sequence[float], swing: float) -> list[int]:
     never does.
 
     Example:
-        >>> find_turning_points([0, -6, -5, 8, 3], 4)
+        >>> find_turning_points([-4, -6, -5, 8, 3], 4)
         [1, 3, 4]
     """
     low = high = 0

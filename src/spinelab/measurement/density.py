@@ -126,7 +126,9 @@ def _is_vessel(patch: NDArray[np.bool_], mean: Array, step: float) -> bool:
     i, j = np.nonzero(patch)
     box = float((np.ptp(i) + 1) * (np.ptp(j) + 1)) * step**2
     longest = max(np.ptp(i) + 1, np.ptp(j) + 1) / min(np.ptp(i) + 1, np.ptp(j) + 1)
-    even = float(mean[patch].std()) < VESSEL_SD_HU
+    core = ndimage.binary_erosion(patch, iterations=2)
+    core = core if core.any() else ndimage.binary_erosion(patch)
+    even = bool(core.any()) and float(mean[core].std()) < VESSEL_SD_HU
     return bool(VESSEL_MM2[0] <= area <= VESSEL_MM2[1] and area > 0.6 * box and longest <= 1.8 and even)
 
 

@@ -23,7 +23,7 @@ PADDING = 3
 #: No vertebra reaches farther than this from the centre of its body; strays beyond it are left out.
 REACH_MM = 90.0
 #: Standard deviation of the smoothing of the indicator as a fraction of the largest voxel edge.
-SMOOTHING = 0.3
+SMOOTHING = 0.2
 #: Below this voxel edge no smoothing is needed.
 FINE_MM = 1.25
 
