@@ -82,6 +82,8 @@ class LocateNet(nn.Module):
         self.trunk = UNet(1, widths)
         self.voxels = nn.Conv3d(widths[0], 8 * 5, 1)
         self.levels = nn.Conv3d(widths[0], 26, 1)
+        # Bodies are rare: start from "nowhere", else the first hundreds of steps only learn that.
+        nn.init.constant_(self.voxels.bias[:8], -4.0)  # type: ignore[index]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""

@@ -18,7 +18,7 @@ from spinelab.train import augment
 from spinelab.train.cases import SACRUM
 from spinelab.train.prepare import LOCATE_SPACING_MM, UNKNOWN, Prepared
 
-LOCATE_SHAPE = (96, 96, 96)
+LOCATE_SHAPE = (80, 80, 96)
 AIR_HU = -1024.0
 
 

@@ -104,7 +104,7 @@ def _locate_weight(case: Prepared) -> float:
     """Chance of a case: real scans and long columns more; painted ones for what no scan shows."""
     weight = float(len(case.centers) ** 0.5)
     rare = bool((case.labels <= 5).any())
-    return weight * (1.0 if not case.painted else 2.0 if rare else 0.6)
+    return weight * (1.0 if not case.painted else 1.3 if rare else 0.5)
 
 
 def train_outline(cases: list[Prepared], out: Path, options: TrainOptions) -> None:
@@ -126,7 +126,7 @@ def locate_loss(net: nn.Module, batch: list[Tensor]) -> dict[str, Tensor]:
     """Losses of the locate network on a batch of `LocateSample` fields."""
     hu, heat, known, tissue, level = batch
     voxels, levels = net(scale_hu(hu))
-    weight = known * (1 + 25 * heat)
+    weight = known * (1 + 100 * heat)
     parts = functional.binary_cross_entropy_with_logits(voxels[:, 0], heat, reduction="none")
     losses = {"heat": 4 * (parts * weight).sum() / weight.sum().clamp(min=1)}
     target = torch.where(tissue == UNKNOWN, -100, tissue)
