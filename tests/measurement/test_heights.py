@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from spinelab.measurement.bodies import Body
-from spinelab.measurement.heights import compare_heights, measure_heights
+from spinelab.measurement.heights import compare_heights, exclude_spill, measure_heights
 from spinelab.measurement.sampling import LocalGrid
+from spinelab.measurement.surfaces import Plane
 from spinelab.spine import HeightLoss, Heights
 
 LINE = np.arange(-20.0, 21.0)
@@ -84,3 +85,17 @@ def test_what_has_no_reference_is_none():
 
 def test_taller_in_front_is_no_loss():
     assert compare_heights([Heights(25.0, 22.0, 20.0)])[0].anterior_percent == 0
+
+
+def test_columns_that_run_into_the_neighbour_are_not_believed():
+    body = wedge()
+    top = np.array(body.top_mm)
+    top[:, 30:] += 12
+    spilled = Body(**{**body.__dict__, "top_mm": top})
+    above = Plane(np.array([0.0, 0, 1]), np.array([0.0, 0, 18.0]))
+    assert measure_heights(spilled).posterior == pytest.approx(24 + 13 / 5 + 12)
+    kept = exclude_spill(spilled, above, None, 1.0)
+    assert measure_heights(kept) == Heights(pytest.approx(24 - 13 / 5), pytest.approx(24), None)
+    below = Plane(np.array([0.0, 0, 1]), np.array([0.0, 0, -9.0]))
+    assert measure_heights(exclude_spill(body, None, below, 1.0)) == Heights(pytest.approx(21.4), None, None)
+    assert measure_heights(exclude_spill(body, above, None, 1.0)) == measure_heights(body)

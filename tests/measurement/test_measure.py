@@ -199,6 +199,20 @@ def test_bad_masks_give_none_and_never_a_crash(kind):
     assert vertebra.flags
 
 
+def test_a_mask_that_spills_over_its_neighbour_loses_that_height():
+    phantom = make_phantom(levels=("L1", "L2", "L3"), spacing_mm=(1, 1, 1))
+    truth = phantom.truth["L2"]
+    index = np.argwhere(phantom.mask.array >= 0)
+    local = (phantom.mask.geometry.index_to_world(index) - truth.center_mm) @ truth.axes.T
+    ledge = (np.abs(local[:, 0]) < 15) & (np.abs(local[:, 1] - 10) < 5) & (np.abs(local[:, 2] - 17) < 8)
+    array = np.array(phantom.mask.array)
+    array[tuple(index[ledge].T)] = 21
+    vertebra = measure(None, Mask(array, phantom.mask.geometry), phantom.spine)["L2"]
+    assert vertebra.heights_mm.posterior is None
+    assert vertebra.heights_mm.anterior == pytest.approx(truth.heights_mm.anterior, abs=1)
+    assert vertebra.flags == ("height unreadable",)
+
+
 def test_a_stray_voxel_far_away_changes_nothing(measured):
     phantom, spine = measured
     array = np.array(phantom.mask.array)

@@ -15,7 +15,7 @@ from spinelab.measurement.completeness import find_cuts
 from spinelab.measurement.curvature import Endplates, measure_curvature
 from spinelab.measurement.density import CONTRAST_WARNING, contains_metal, detect_contrast, measure_density
 from spinelab.measurement.frames import column_axes, frame_of
-from spinelab.measurement.heights import compare_heights, measure_heights
+from spinelab.measurement.heights import compare_heights, exclude_spill, measure_heights
 from spinelab.measurement.sacrum import SacralEndplate, find_sacral_endplate
 from spinelab.measurement.sampling import Array, Cutout, Slices, cut_out, find_boxes
 from spinelab.measurement.slip import DiscSide, measure_slip
@@ -77,6 +77,7 @@ def measure(image: Image | None, mask: Mask, spine: Spine) -> Spine:
         _find(mask, boxes, vertebra, axes)
         for vertebra, axes in zip(spine.vertebrae, column_axes(spine.centers_mm), strict=True)
     ]
+    findings = _exclude_spill(findings)
     sacral = _find_sacrum(mask, boxes, findings)
     findings = _place_sacrum(findings, sacral)
     vertebrae = [_describe(ct, mask, boxes, finding, findings) for finding in findings]
@@ -104,6 +105,26 @@ def _find(mask: Mask, boxes: dict[int, Slices], vertebra: Vertebra, axes: Array)
         body = replace(body, superior=None)
     up = axes[2] if body is None else body.grid.axes[2]
     return _Finding(vertebra, cutout, body, cutout.thickness_along(up))
+
+
+def _exclude_spill(findings: Sequence[_Finding]) -> list[_Finding]:
+    """Takes from each body the columns that run into a neighbour."""
+    limited = []
+    for i, finding in enumerate(findings):
+        if finding.body is None:
+            limited.append(finding)
+            continue
+        name = finding.vertebra.level
+        above = below = None
+        if i > 0 and _are_neighbours(findings[i - 1].vertebra.level, name):
+            other = findings[i - 1].body
+            above = None if other is None else other.inferior
+        if i + 1 < len(findings) and _are_neighbours(name, findings[i + 1].vertebra.level):
+            other = findings[i + 1].body
+            below = None if other is None else other.superior
+        body = exclude_spill(finding.body, above, below, finding.slice_mm)
+        limited.append(replace(finding, body=body))
+    return limited
 
 
 def _find_sacrum(mask: Mask, boxes: dict[int, Slices], findings: Sequence[_Finding]) -> SacralEndplate | None:
@@ -162,6 +183,8 @@ def _describe(
     if body is None:
         return vertebra
     vertebra = _fill_body(vertebra, body, cut=cut)
+    if complete and vertebra.level not in _NO_ENDPLATES and _lacks_heights(vertebra.heights_mm):
+        vertebra = replace(vertebra, flags=_add(vertebra.flags, "height unreadable"))
     if image is None or metal or vertebra.level in _NO_ENDPLATES:
         return vertebra
     return replace(vertebra, density=measure_density(image, body, finding.slice_mm))
@@ -188,6 +211,10 @@ def _add(flags: tuple[str, ...], *more: str) -> tuple[str, ...]:
 
 def _point(values: Array) -> Point:
     return (float(values[0]), float(values[1]), float(values[2]))
+
+
+def _lacks_heights(heights: Heights | None) -> bool:
+    return heights is None or None in (heights.anterior, heights.middle, heights.posterior)
 
 
 def _drop_empty(heights: Heights) -> Heights | None:

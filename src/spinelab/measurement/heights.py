@@ -6,17 +6,21 @@ rim, so that osteophytes and a single ragged voxel do not move it.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from spinelab.measurement.bodies import Body
-from spinelab.measurement.surfaces import Bools
+from spinelab.measurement.sampling import Array
+from spinelab.measurement.surfaces import Bools, Plane
 from spinelab.spine import HeightLoss, Heights
 
 #: Bands of the body's depth from its anterior edge over which a height is the mean.
 ANTERIOR_BAND, MIDDLE_BAND, POSTERIOR_BAND = (0.10, 0.25), (0.44, 0.56), (0.75, 0.90)
 #: Half thickness of the sagittal slab a height is read in.
 SLAB_MM = 3.0
+#: How far a surface may reach beyond the neighbour's endplate before it is not believed.
+SPILL_MM = 2.0
 #: A body whose anterior and middle heights exceed this share of its posterior one may serve as reference.
 INTACT = 0.8
 #: How far from a vertebra its reference may be, in vertebrae.
@@ -51,6 +55,35 @@ def _mean_height(body: Body, slab: Bools, band: tuple[float, float]) -> float | 
     middle = float(np.median(height))
     spread = max(1.4826 * float(np.median(np.abs(height - middle))), 0.5)
     return float(height[np.abs(height - middle) <= 3 * spread].mean())
+
+
+def exclude_spill(body: Body, above: Plane | None, below: Plane | None, slice_mm: float) -> Body:
+    """Leaves out columns of a body that run through a disc into the neighbour, as ragged masks do.
+
+    Args:
+        body: The body.
+        above: Inferior endplate of the body above; None where unknown.
+        below: Superior endplate of the body below; None where unknown.
+        slice_mm: Distance of the slices along the body's axis; half of it and 2 mm are allowed.
+
+    Returns:
+        The body with such columns marked as cut.
+    """
+    allowed = SPILL_MM + slice_mm / 2
+    top_cut, bottom_cut = body.top_cut, body.bottom_cut
+    if above is not None:
+        top_cut = top_cut | (body.top_mm > _plane_heights(body, above) + allowed)
+    if below is not None:
+        bottom_cut = bottom_cut | (body.bottom_mm < _plane_heights(body, below) - allowed)
+    return replace(body, top_cut=top_cut, bottom_cut=bottom_cut)
+
+
+def _plane_heights(body: Body, plane: Plane) -> Array:
+    """Returns (x, y) the local height of a plane above each column."""
+    point = body.grid.axes @ (plane.point - body.grid.origin_mm)
+    normal = body.grid.axes @ plane.normal
+    x, y = body.grid.x_mm[:, None] - point[0], body.grid.y_mm[None, :] - point[1]
+    return np.asarray(point[2] - (normal[0] * x + normal[1] * y) / normal[2])
 
 
 def compare_heights(heights: Sequence[Heights | None]) -> list[HeightLoss | None]:
