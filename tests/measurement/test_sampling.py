@@ -22,6 +22,14 @@ def test_boxes_of_the_labels_present():
     assert find_boxes(block()) == {20: (slice(5, 15), slice(5, 15), slice(5, 15))}
 
 
+def test_boxes_near_centres_leave_out_what_is_far():
+    array = np.zeros((300, 4, 4), np.uint8)
+    array[0], array[250:252, 1:3, 1:3] = 20, 21
+    mask = Mask(array, Geometry.from_spacing(array.shape, (1, 1, 1)))
+    assert find_boxes(mask, np.array([[240.0, 2, 2]])) == {21: (slice(250, 252), slice(1, 3), slice(1, 3))}
+    assert set(find_boxes(mask, np.zeros((0, 3)))) == {20, 21}
+
+
 def test_volume_is_the_voxels_counted():
     cutout = cut_out(block(spacing=(1, 1, 2)), 20, (slice(5, 15),) * 3, np.full(3, 10.0))
     assert cutout.volume_mm3 == pytest.approx(10 * 10 * 10 * 2)

@@ -72,7 +72,7 @@ def measure(image: Image | None, mask: Mask, spine: Spine) -> Spine:
     """
     _check_grids(image, mask)
     ct = image if image is not None and image.modality in ("CT", "unknown") else None
-    boxes = find_boxes(mask)
+    boxes = find_boxes(mask, spine.centers_mm)
     findings = [
         _find(mask, boxes, vertebra, axes)
         for vertebra, axes in zip(spine.vertebrae, column_axes(spine.centers_mm), strict=True)

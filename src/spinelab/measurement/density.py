@@ -22,8 +22,7 @@ METAL_HU, METAL_MM3 = 2500, 20.0
 #: Mean and spread of an enhanced large vessel, and the area of its cross-section in mm2.
 VESSEL_HU, VESSEL_SD_HU, VESSEL_MM2 = (110.0, 550.0), 45.0, (90.0, 2500.0)
 CONTRAST_WARNING = (
-    "contrast medium likely: density reads high, by about 10 to 30 HU (Pickhardt 2016: 11 HU on average "
-    "in the portal venous phase)"
+    "contrast medium likely: density reads high, by about 10 to 30 HU (Pickhardt 2016: 11 HU on average)"
 )
 
 

@@ -76,11 +76,31 @@ class LocalGrid:
         return np.asarray(self.origin_mm + local_mm @ self.axes)
 
 
-def find_boxes(mask: Mask) -> dict[int, Slices]:
-    """Returns the index box of every label present, in one pass over the mask."""
-    array = mask.array if mask.array.dtype.itemsize <= 4 else mask.array.astype(np.int32)
-    boxes = ndimage.find_objects(array)
-    return {number + 1: box for number, box in enumerate(boxes) if box is not None}
+def find_boxes(mask: Mask, centers_mm: Array | None = None) -> dict[int, Slices]:
+    """Returns the index box of every label present, in one pass over the mask.
+
+    Args:
+        mask: Labels on the scan's grid.
+        centers_mm: (n, 3) body centres, LPS mm: only what a vertebra about them may reach is looked at.
+    """
+    start, stop = np.zeros(3, int), np.array(mask.array.shape)
+    if centers_mm is not None and len(centers_mm):
+        index, reach = mask.geometry.world_to_index(centers_mm), _reach(mask.geometry)
+        start = np.clip(np.floor(index.min(axis=0) - reach), 0, stop - 1).astype(int)
+        stop = np.clip(np.ceil(index.max(axis=0) + reach), start + 1, stop).astype(int)
+    part = mask.array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
+    boxes = ndimage.find_objects(part if part.dtype.itemsize <= 4 else part.astype(np.int32))
+    return {number + 1: _shift(box, start) for number, box in enumerate(boxes) if box is not None}
+
+
+def _shift(box: Slices, start: Array) -> Slices:
+    i, j, k = (slice(s.start + int(a), s.stop + int(a)) for s, a in zip(box, start, strict=True))
+    return i, j, k
+
+
+def _reach(scan: Geometry) -> Array:
+    """Returns (3,) how many voxels along each axis a vertebra may reach from its body's centre."""
+    return np.asarray(REACH_MM * np.linalg.norm(np.linalg.inv(scan.affine[:3, :3]), axis=1))
 
 
 def cut_out(mask: Mask, label: int, box: Slices, center_mm: Array) -> Cutout | None:
@@ -93,7 +113,7 @@ def cut_out(mask: Mask, label: int, box: Slices, center_mm: Array) -> Cutout | N
         center_mm: (3,) about where its body is, LPS mm.
     """
     scan = mask.geometry
-    reach = REACH_MM * np.linalg.norm(np.linalg.inv(scan.affine[:3, :3]), axis=1)
+    reach = _reach(scan)
     middle = scan.world_to_index(center_mm)
     shape = np.asarray(scan.shape)
     first = np.maximum([s.start for s in box], np.floor(middle - reach)).astype(int)
