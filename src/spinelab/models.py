@@ -24,6 +24,7 @@ WINDOW_HU = (-400.0, 1200.0)
 LOCATE_INPUT: dict[str, Any] = {"name": "locate", "spacing_mm": 3.0, "axes": "LPS", "multiple": 16}
 OUTLINE_INPUT: dict[str, Any] = {"name": "outline", "spacing_mm": 1.25, "axes": "frame", "multiple": 8}
 _EXPECTED = {"locate": LOCATE_INPUT, "outline": OUTLINE_INPUT}
+_REMEDY = "reinstall spinelab, or name the folder of a finished training run"
 
 Floats = NDArray[np.float32]
 
@@ -74,24 +75,12 @@ def load(name: str, *, folder: Path | None = None, device: str = "cpu", threads:
         threads: 0 for one a core.
 
     Raises:
-        ModelError: The file is missing, damaged, or made for other preprocessing, or the device is not there.
+        ModelError: The name is unknown, the file is missing, damaged, or made for other preprocessing, or the
+            device is not there.
     """
     import onnxruntime
 
-    place = folder or weights_folder()
-    record = _record(place).get(name)
-    if record is None:
-        raise ModelError(f"no network {name!r} in {place.name}/weights.json; train or reinstall spinelab")
-    path = place / str(record["file"])
-    if not path.exists():
-        raise ModelError(f"weights file {path.name} is missing; reinstall spinelab")
-    data = path.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != record["sha256"]:
-        raise ModelError(
-            f"weights file {path.name} is damaged: sha256 {digest[:12]}..., wanted "
-            f"{str(record['sha256'])[:12]}...; reinstall spinelab"
-        )
+    file, data, digest = _read_checked(name, folder or weights_folder())
     providers = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
     if device not in providers or providers[device][0] not in onnxruntime.get_available_providers():
         raise ModelError(
@@ -101,16 +90,43 @@ def load(name: str, *, folder: Path | None = None, device: str = "cpu", threads:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(data, options, providers=providers[device])
-    _check_facts(name, path.name, session.get_modelmeta().custom_metadata_map)
+    _check_facts(name, file, session.get_modelmeta().custom_metadata_map)
     return Network(name, digest, session)
+
+
+def _read_checked(name: str, place: Path) -> tuple[str, bytes, str]:
+    """Returns file name, content and sha256 of a network whose hash is the recorded one."""
+    if name not in _EXPECTED:
+        raise ModelError(f"unknown network {name!r}; wanted one of {', '.join(_EXPECTED)}")
+    entry = _record(place).get(name)
+    if entry is None:
+        raise ModelError(f"no network {name!r} in {place.name}/weights.json; {_REMEDY}")
+    path = place / str(entry["file"])
+    if not path.is_file():
+        raise ModelError(f"weights file {path.name} is missing in {place.name}; {_REMEDY}")
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != entry["sha256"]:
+        raise ModelError(
+            f"weights file {path.name} is damaged: sha256 {digest[:12]}..., wanted "
+            f"{str(entry['sha256'])[:12]}...; {_REMEDY}"
+        )
+    return path.name, data, digest
 
 
 def _record(folder: Path) -> dict[str, dict[str, Any]]:
     try:
-        record: dict[str, dict[str, Any]] = json.loads((folder / "weights.json").read_text(encoding="utf-8"))
+        record: Any = json.loads((folder / "weights.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"no readable weights.json in {folder.name}: reinstall spinelab") from error
-    return record
+        raise ModelError(f"no readable weights.json in {folder.name}; {_REMEDY}") from error
+    whole = isinstance(record, dict) and all(
+        isinstance(entry, dict) and {"file", "sha256"} <= entry.keys() for entry in record.values()
+    )
+    if not whole:
+        raise ModelError(
+            f"weights.json in {folder.name} does not give a file and sha256 a network; {_REMEDY}"
+        )
+    return dict(record)
 
 
 def _check_facts(name: str, file: str, metadata: dict[str, str]) -> None:

@@ -35,7 +35,7 @@ def folder(phantom, tmp_path_factory):
 @pytest.fixture
 def _known(phantom, monkeypatch):
     monkeypatch.setattr(task, "segment", truth_for(phantom))
-    monkeypatch.setattr(task, "weights_digest", lambda: {"locate": "ab"})
+    monkeypatch.setattr(task, "weights_digest", lambda folder: {"locate": "ab"})
 
 
 def one_line(text):

@@ -34,14 +34,14 @@ def scan(phantom, tmp_path_factory):
 @pytest.fixture
 def _known(phantom, monkeypatch):
     monkeypatch.setattr(task, "segment", truth_for(phantom))
-    monkeypatch.setattr(task, "weights_digest", lambda: {"locate": "ab", "outline": "cd"})
+    monkeypatch.setattr(task, "weights_digest", lambda folder: {"locate": "ab", "outline": "cd"})
 
 
 @pytest.fixture(scope="module")
 def result(phantom, scan, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(task, "segment", truth_for(phantom))
-        patch.setattr(task, "weights_digest", lambda: {"locate": "ab", "outline": "cd"})
+        patch.setattr(task, "weights_digest", lambda folder: {"locate": "ab", "outline": "cd"})
         stages = []
         out = tmp_path_factory.mktemp("out") / "new" / "folder"
         found = analyze(scan, out, options=SegmentOptions(threads=1), progress=lambda s, f: stages.append(s))
@@ -140,3 +140,15 @@ def test_a_file_in_the_place_of_the_folder_is_told_before_the_work(scan, tmp_pat
     (tmp_path / "out").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
         analyze(scan, tmp_path / "out")
+
+
+def test_the_manifest_names_the_weights_used_and_not_their_path(phantom, scan, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(task, "segment", truth_for(phantom))
+    monkeypatch.setattr(task, "weights_digest", lambda folder: asked.append(folder) or {"locate": "ef"})
+    own = tmp_path / "my-run"
+    found = segment_scan(scan, tmp_path / "out", options=SegmentOptions(weights=own))
+    assert set(asked) == {own}
+    assert found.spine.manifest["weights_sha256"] == {"locate": "ef"}
+    assert found.spine.manifest["options"]["weights"] == "my-run"
+    assert str(tmp_path) not in json.dumps(found.spine.manifest)

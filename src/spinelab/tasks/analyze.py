@@ -139,5 +139,8 @@ def _write_data(mask: Mask, spine: Spine, folder: OutputFolder, stem: str) -> No
 
 
 def _with_manifest(spine: Spine, source: Path, options: SegmentOptions, watch: Stopwatch) -> Spine:
-    manifest = run_manifest(source.resolve().name, asdict(options), watch, weights=weights_digest())
+    chosen = asdict(options)
+    chosen["weights"] = options.weights.resolve().name if options.weights else None
+    digest = weights_digest(options.weights)
+    manifest = run_manifest(source.resolve().name, chosen, watch, weights=digest)
     return replace(spine, manifest={**spine.manifest, **manifest})

@@ -18,6 +18,8 @@ AIR_HU = -1024.0
 #: Voxels along the column seen in one pass, and how many at each inner end are not kept.
 _WINDOW, _MARGIN = 160, 24
 _SPINAL, _SACRAL, _RIB = 1, 2, 3
+#: Where a rib (one side) and the sacrum are looked for, and how much of it must be in view to miss them.
+_BESIDE_MM3, _BELOW_MM3, _ENOUGH = 33.0 * 52 * 24, 50.0 * 50 * 28, 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,16 +81,16 @@ def upright(image: Image, spacing_mm: float) -> Image:
 
 
 def _windows(size: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yields (start, stop, low, high): what a pass sees and what of it is kept; all even."""
-    start = 0
+    """Yields (start, stop, low, high): what a pass sees and what of it is kept; even, each place once."""
+    start, low = 0, 0
     while True:
         stop = min(start + _WINDOW, size)
-        low = start + _MARGIN if start else 0
         high = stop - _MARGIN if stop < size else size
         yield start, stop, low, high
         if stop == size:
             return
         start = min(start + _WINDOW - 2 * _MARGIN, size - _WINDOW)
+        low = high
 
 
 def find_candidates(overview: Overview, *, threshold: float = 0.12, most: int = 80) -> list[Candidate]:
@@ -101,7 +103,10 @@ def find_candidates(overview: Overview, *, threshold: float = 0.12, most: int = 
     """
     heat = overview.heat
     peaks = (heat == ndimage.maximum_filter(heat, size=3)) & (heat >= threshold)
+    tops, _ = ndimage.label(peaks, np.ones((3, 3, 3)))  # where the network is quite sure a top may be flat
     places = np.argwhere(peaks)
+    _, firsts = np.unique(tops[peaks], return_index=True)
+    places = places[firsts]
     order = np.argsort(-heat[tuple(places.T)], kind="stable")[:most]
     return [_candidate(overview, places[number]) for number in order]
 
@@ -137,7 +142,10 @@ def _level_vector(overview: Overview, index: NDArray[np.float64]) -> NDArray[np.
 
 
 def _anchors(overview: Overview, index: NDArray[np.float64]) -> tuple[float | None, float | None]:
-    """Returns how surely a rib is attached beside this body, and the sacrum lies just below it."""
+    """Returns how surely a rib is attached beside this body, and the sacrum lies just below it.
+
+    None where too little of the place to look at is in the field of view to say that there is none.
+    """
     spacing = overview.geometry.spacing_mm[0]
     reach = np.array([54, 45, 48]) / spacing
     low = np.maximum(np.floor(index - reach).astype(int), 0)
@@ -146,11 +154,17 @@ def _anchors(overview: Overview, index: NDArray[np.float64]) -> tuple[float | No
     axes = [(np.arange(a, b) - c) * spacing for a, b, c in zip(low, high, index, strict=True)]
     x, y, z = np.meshgrid(*axes, indexing="ij")
     tissue = overview.tissue[(slice(None), *box)].astype(np.float32)
+    volume = np.where(overview.seen[box], spacing**3, 0)
     beside = (np.abs(x) > 15) & (np.abs(x) < 48) & (y > -12) & (y < 40) & (z > -10) & (z < 14)
-    sides = [float(tissue[_RIB][beside & (x * side > 0)].sum()) * spacing**3 for side in (-1, 1)]
-    rib = float(np.clip(max(sides) / 1500, 0.02, 0.98))
+    sides = [beside & (x * side > 0) for side in (-1, 1)]
+    rib = float(np.clip(max((tissue[_RIB] * volume)[side].sum() for side in sides) / 1500, 0.02, 0.98))
+    rib_in_view = any(volume[side].sum() >= _ENOUGH * _BESIDE_MM3 for side in sides)
     below = (np.abs(x) < 25) & (np.abs(y) < 25) & (z < -16) & (z > -44)
-    mass = float(tissue[_SACRAL][below].sum()) * spacing**3
-    spinal = float(tissue[_SPINAL][below].sum()) * spacing**3
+    mass = float((tissue[_SACRAL] * volume)[below].sum())
+    spinal = float((tissue[_SPINAL] * volume)[below].sum())
     sacrum = float(np.clip(mass / (mass + spinal + 2000), 0.02, 0.98))
-    return rib, sacrum
+    sacrum_in_view = volume[below].sum() >= _ENOUGH * _BELOW_MM3
+    return (
+        rib if rib_in_view or rib > 0.5 else None,
+        sacrum if sacrum_in_view or sacrum > 0.5 else None,
+    )

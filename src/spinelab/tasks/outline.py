@@ -13,6 +13,10 @@ from spinelab.volume import Geometry, Image
 Floats = NDArray[np.float32]
 
 _HALF = 128
+#: The body in the patch: so far to the sides and to the back of its centre.
+_BODY_ASIDE_MM, _BODY_BACK_MM = 20.0, 12.0
+#: Less of a body than this on the border of the scan is a lip, not a cut.
+_CUT_MM2 = 25.0
 
 
 def _local_points() -> Floats:
@@ -47,6 +51,15 @@ class Patch:
     def volume_mm3(self) -> float:
         """Volume of the outline."""
         return float((self.probability >= 0.5).sum()) * OUTLINE_SPACING_MM**3
+
+    @property
+    def body_is_cut(self) -> bool:
+        """Whether the body reaches the border of the scan; processes may, without being counted."""
+        if self.in_view.all():
+            return False
+        border = ndimage.binary_dilation(~self.in_view) & (self.probability >= 0.5)
+        border &= (np.abs(_POINTS[..., 0]) < _BODY_ASIDE_MM) & (_POINTS[..., 1] < _BODY_BACK_MM)
+        return float(border.sum()) * OUTLINE_SPACING_MM**2 >= _CUT_MM2
 
 
 def outline_one(

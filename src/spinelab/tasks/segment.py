@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from spinelab import models
 from spinelab.anatomy import ORDER, level, levels_between
 from spinelab.errors import ModalityError
-from spinelab.spine import Numbering, Point, Spine, Vertebra
+from spinelab.spine import Point, Spine, Vertebra
 from spinelab.tasks.column_prior import expected_spacing_mm
 from spinelab.tasks.frames import column_frames
 from spinelab.tasks.locate import find_candidates, look_over
@@ -24,6 +25,10 @@ Floats = NDArray[np.float64]
 _USUAL = levels_between("C1", "L5")
 #: A piece at the edge of the scan smaller than this is no vertebra worth outlining.
 _LEAST_PART_MM3 = 1500.0
+#: A body whose centre is nearer to the border than this is cut; one farther out than that is out of view.
+_AT_BORDER_MM, _FARTHEST_OUT_MM = 4.0, 18.0
+#: From infants to giants, against the mean adult.
+_SIZES = (0.5, 1.3)
 _SACRUM = "S"
 
 
@@ -35,11 +40,13 @@ class SegmentOptions:
         device: "cpu" or "cuda".
         threads: CPU threads, 0 for one a core.
         partial: Also outline vertebrae that the field of view cuts.
+        weights: Folder with ``weights.json`` of your own training run; none: the shipped weights.
     """
 
     device: str = "cpu"
     threads: int = 0
     partial: bool = True
+    weights: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,31 +100,30 @@ def segment(
     if image.modality not in {"CT", "unknown"}:
         raise ModalityError(f"segment reads CT, this image is {image.modality}; give a CT in HU")
     tell = progress or (lambda stage, fraction: None)
-    clock = time.perf_counter
-    started = clock()
+    marks = [time.perf_counter()]
     tell("locate", 0.0)
-    overview = look_over(image, models.load("locate", device=options.device, threads=options.threads))
-    candidates = find_candidates(overview)
-    located = clock()
+    candidates = find_candidates(look_over(image, _load("locate", options)))
+    marks.append(time.perf_counter())
     chain = trace_column(candidates)
-    if not chain:
-        empty = Spine((), warnings=("No vertebra was found in this scan.",))
-        blank = Mask(np.zeros(image.geometry.shape, np.uint8), image.geometry)
-        return Segmentation(blank, empty, {"locate": located - started, "name": clock() - located})
-    named = name_column(chain)
-    named_at = clock()
+    named = name_column(chain) if chain else None
+    marks.append(time.perf_counter())
     canvas = Canvas(image.geometry)
-    vertebrae = _outline_all(image, named, canvas, options, tell)
-    done = clock()
-    seconds = {"locate": located - started, "name": named_at - located, "outline": done - named_at}
-    spine = Spine(tuple(vertebrae), _numbering_of(named, vertebrae), warnings=_warnings(vertebrae))
+    vertebrae = _outline_all(image, named, canvas, options, tell) if named else []
+    marks.append(time.perf_counter())
+    seconds = dict(zip(("locate", "name", "outline"), np.diff(marks).tolist(), strict=True))
+    numbering = named.numbering if named and vertebrae else None
+    spine = Spine(tuple(vertebrae), numbering, warnings=_warnings(vertebrae, named))
     return Segmentation(Mask(canvas.labels, image.geometry), spine, seconds)
+
+
+def _load(name: str, options: SegmentOptions) -> models.Network:
+    return models.load(name, folder=options.weights, device=options.device, threads=options.threads)
 
 
 def _outline_all(
     image: Image, named: NamedColumn, canvas: Canvas, options: SegmentOptions, tell: Progress
 ) -> list[Vertebra]:
-    network = models.load("outline", device=options.device, threads=options.threads)
+    network = _load("outline", options)
     centers = np.array([point.center_mm for point in named.points])
     frames = column_frames(centers)
     vertebrae = []
@@ -150,15 +156,15 @@ def _draw(image: Image, canvas: Canvas, patch: Patch, found: _Found) -> Vertebra
     if found.detection is None:
         flags.append("centre inferred")
     center = found.center_mm
-    inside = bool(image.geometry.contains(center, margin_mm=4.0))
-    if not inside:
+    cut = patch.body_is_cut or not bool(image.geometry.contains(center, margin_mm=_AT_BORDER_MM))
+    if cut:
         flags.append("cut")
     point: Point = (float(center[0]), float(center[1]), float(center[2]))
     return Vertebra(
         level=found.level,
         center_mm=point,
         probability=found.probability,
-        complete=inside and bool(voxels),
+        complete=bool(voxels) and not cut,
         detection=found.detection,
         flags=tuple(flags),
     )
@@ -172,14 +178,12 @@ def _beyond(
     `side` is -1 for the upper end and +1 for the lower.
     """
     end = 0 if side < 0 else len(named.levels) - 1
-    name = _next_level(named.levels[end], side)
+    name = _next_level(named, end, side)
     if name is None or len(named.points) < 2:
         return []
     centers = np.array([point.center_mm for point in named.points])
-    step = centers[end] - centers[end - side]
-    pair = (name, named.levels[end]) if side < 0 else (named.levels[end], name)
-    center = centers[end] + step / np.linalg.norm(step) * expected_spacing_mm(*pair)[0]
-    if not image.geometry.contains(center, margin_mm=-18.0):
+    center = _step_on(named, centers, name, end, side)
+    if not image.geometry.contains(center, margin_mm=-_FARTHEST_OUT_MM):
         return []
     frames = column_frames(np.vstack([center, centers]) if side < 0 else np.vstack([centers, center]))
     frame = frames[0 if side < 0 else -1]
@@ -187,14 +191,31 @@ def _beyond(
     if patch.volume_mm3 < _LEAST_PART_MM3:
         return []
     vertebra = _draw(image, canvas, patch, _Found(name, center, float(named.probabilities[end]), None))
-    if "no outline" in vertebra.flags:
-        return []
-    return [replace(vertebra, complete=False, flags=tuple(dict.fromkeys(("cut", *vertebra.flags))))]
+    return [] if "no outline" in vertebra.flags else [vertebra]
 
 
-def _next_level(name: str, side: int) -> str | None:
-    """The usual level above (-1) or below (+1) a level; None beyond C1, below L5 and at the sacrum."""
-    if name not in ORDER or name == _SACRUM:
+def _step_on(named: NamedColumn, centers: Floats, name: str, end: int, side: int) -> Floats:
+    """Returns where the body beyond an end lies: on along the last step, by the size of this person."""
+    step = centers[end] - centers[end - side]
+    length = float(np.linalg.norm(step))
+    size = length / _spacing_mm(named.levels[end], named.levels[end - side])
+    onward = float(np.clip(size, *_SIZES)) * _spacing_mm(name, named.levels[end])
+    return np.asarray(centers[end] + step / length * onward)
+
+
+def _spacing_mm(one: str, other: str) -> float:
+    upper, lower = sorted((one, other), key=lambda name: ORDER[name])
+    return expected_spacing_mm(upper, lower)[0]
+
+
+def _next_level(named: NamedColumn, end: int, side: int) -> str | None:
+    """The level above (-1) or below (+1) an end of the chain; None where no vertebra follows.
+
+    Below the last lumbar vertebra comes the sacrum, which is not outlined: below L5 and L6, and below L4 in a
+    column of four.
+    """
+    name = named.levels[end]
+    if name == _SACRUM or (side > 0 and name == "L4" and "L4 last" in named.numbering.variants):
         return None
     usual = [other for other in _USUAL if (ORDER[other] - ORDER[name]) * side > 0]
     if not usual:
@@ -202,12 +223,10 @@ def _next_level(name: str, side: int) -> str | None:
     return usual[0] if side > 0 else usual[-1]
 
 
-def _numbering_of(named: NamedColumn, vertebrae: list[Vertebra]) -> Numbering:
-    del vertebrae
-    return named.numbering
-
-
-def _warnings(vertebrae: list[Vertebra]) -> tuple[str, ...]:
+def _warnings(vertebrae: list[Vertebra], named: NamedColumn | None) -> tuple[str, ...]:
+    if not vertebrae:
+        only = "Only the sacrum was found; no vertebra is in view." if named else ""
+        return (only or "No vertebra was found in this scan.",)
     warnings = []
     blank = [v.level for v in vertebrae if "no outline" in v.flags]
     if blank:

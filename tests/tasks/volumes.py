@@ -1,0 +1,71 @@
+"""Grids and blobs whose place in the patient is known, and networks that are formulas."""
+
+import numpy as np
+from scipy import ndimage
+
+from spinelab.models import Network
+from spinelab.volume import Geometry, Image
+
+STRAIGHT = np.eye(3)
+SHEAR = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.35], [0.0, 0.0, 1.0]])
+
+
+def turned(degrees, axis=0):
+    """Rotation about a world axis."""
+    a, b = (axis + 1) % 3, (axis + 2) % 3
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    matrix = np.eye(3)
+    matrix[a, a], matrix[b, b], matrix[a, b], matrix[b, a] = c, c, -s, s
+    return matrix
+
+
+def grid(shape, spacing, *, directions=STRAIGHT, codes="LPS", center=(0.0, 0.0, 0.0)):
+    """A grid about a world point; `directions` holds the unit steps of its axes before they are reordered."""
+    affine = np.eye(4)
+    affine[:3, :3] = directions @ np.diag(spacing)
+    affine[:3, 3] = np.asarray(center) - affine[:3, :3] @ ((np.asarray(shape) - 1) / 2)
+    return Geometry(tuple(shape), affine).reoriented(codes)
+
+
+def world_of(geometry):
+    """(i, j, k, 3) LPS mm of every voxel."""
+    return geometry.index_to_world(np.stack(np.indices(geometry.shape), -1))
+
+
+def blob_image(geometry, points, *, sigma_mm=5.0, height=1000.0):
+    """A CT of Gaussian blobs over zero."""
+    world = world_of(geometry)
+    array = np.zeros(geometry.shape, np.float32)
+    for point in points:
+        array += height * np.exp(-((world - point) ** 2).sum(-1) / (2 * sigma_mm**2))
+    return Image(array, geometry, "CT")
+
+
+class Formula:
+    """Stands where an ONNX Runtime session is: answers by a function of the inputs."""
+
+    def __init__(self, function):
+        self.function = function
+        self.passes = []
+
+    def run(self, outputs, inputs):
+        assert outputs is None
+        self.passes.append({name: values.shape for name, values in inputs.items()})
+        assert all(values.dtype == np.float32 for values in inputs.values())
+        return self.function(**inputs)
+
+
+def network(name, function):
+    return Network(name, "0" * 64, Formula(function))
+
+
+def find_blobs(hu, *, label_of=lambda height: 20, least_hu=500.0):
+    """A locate network: heat is the smoothed brightness above `least_hu`; levels by the height in voxels."""
+    bright = (hu[0, 0] > least_hu).astype(np.float32)
+    heat = ndimage.gaussian_filter(bright, 2.0)
+    tissue = np.zeros((1, 4, *hu.shape[2:]), np.float32)
+    tissue[0, 0], tissue[0, 1] = 1 - bright, bright
+    levels = np.full((1, 26, *(n // 2 for n in hu.shape[2:])), 0.001, np.float32)
+    for k in range(levels.shape[-1]):
+        levels[0, label_of(2 * k + 0.5) - 1, :, :, k] = 1
+    return [heat[None, None], tissue, levels]
