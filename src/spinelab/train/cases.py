@@ -1,9 +1,10 @@
 """Which cases there are to train on and what is known of each.
 
-Two layouts are read. *VerSe*: ``**/sub-X_*_ct.nii.gz`` with ``sub-X_*_seg-vert_msk.nii.gz`` (and
-``_ctd.json``) anywhere below the folder. *Flat*: ``X_ct.nii.gz``, ``X_vert.nii.gz``, ``X_organs.nii.gz``
-(TotalSegmentator v2 numbers) and ``centroids/X.json`` (body centres in RAS mm with level names).
-A label map without its CT is a case too: it is painted.
+Three layouts are read, files anywhere below the folder. *VerSe*: ``X_ct.nii.gz`` with
+``X_seg-vert_msk.nii.gz`` (and ``_ctd.json``). *Pairs*, as in CTSpine1K: ``X.nii.gz`` with ``X_seg.nii.gz``.
+*Flat*: ``X_ct.nii.gz``, ``X_vert.nii.gz``, ``X_organs.nii.gz`` (TotalSegmentator v2 numbers) and
+``centroids/X.json`` (body centres in RAS mm with level names). A label map without its CT is a case too: it
+is painted.
 """
 
 import json
@@ -19,6 +20,7 @@ from spinelab.errors import InputError
 
 #: Labels of the sacrum in the VerSe numbering; its S1 body stands for it among the centres.
 SACRUM = 26
+_PAIR = "_seg.nii.gz"
 
 
 @dataclass(frozen=True)
@@ -46,41 +48,56 @@ def find_cases(folder: Path) -> list[Case]:
     """Lists the cases below `folder`, sorted by name.
 
     Raises:
-        InputError: There is no case.
+        InputError: There is no case, or two files for one part of a case.
     """
     cases: dict[str, Case] = {}
-    for path in sorted(folder.rglob("*.nii.gz")):
-        name, field = _role(path)
-        if field:
-            files: dict[str, Any] = {field: path}
-            cases[name] = replace(cases.get(name, Case(name)), **files)
+    paths = sorted(folder.rglob("*.nii.gz"))
+    pairs = {path.name.removesuffix(_PAIR) for path in paths if path.name.endswith(_PAIR)}
+    for path in paths:
+        name, field = _role(path, pairs)
+        if not field:
+            continue
+        case = cases.get(name, Case(name))
+        there = getattr(case, field)
+        if there is not None:
+            raise InputError(
+                f"case {name} has two files for its {field}: {there.relative_to(folder)} and "
+                f"{path.relative_to(folder)}; give each case a name of its own"
+            )
+        files: dict[str, Any] = {field: path}
+        cases[name] = replace(case, **files)
     for path in sorted(folder.rglob("*.json")):
         name = path.name.removesuffix(".json").removesuffix("_ctd").removesuffix("_seg-vb")
         name = name.removesuffix("_seg-subreg")
         if name in cases and (path.parent.name == "centroids" or path.stem.endswith("_ctd")):
             named = path.parent.name != "centroids" or _is_certain(path)
             cases[name] = replace(cases[name], centers=path, named=named)
-    usable = [c for c in cases.values() if c.vertebrae or (c.image and c.centers)]
+    usable = [case for _, case in sorted(cases.items()) if case.vertebrae or (case.image and case.centers)]
     if not usable:
         raise InputError(
-            f"no case in {folder}: wanted X_ct.nii.gz with X_seg-vert_msk.nii.gz (VerSe) or with "
-            "X_vert.nii.gz or centroids/X.json beside it"
+            f"no case in {folder}: wanted X_ct.nii.gz with X_seg-vert_msk.nii.gz (VerSe), X.nii.gz with "
+            "X_seg.nii.gz (CTSpine1K), or X_ct.nii.gz with X_vert.nii.gz or centroids/X.json"
         )
     return usable
 
 
-def _role(path: Path) -> tuple[str, str]:
-    """Returns the case name and the field of `Case` a volume file fills ('' for none)."""
+def _role(path: Path, pairs: set[str]) -> tuple[str, str]:
+    """Returns the case name and the field of `Case` a volume file fills ('' for none).
+
+    `pairs` names the cases whose mask ends in ``_seg``: their CT bears the bare name.
+    """
     endings = {
         "_seg-vert_msk.nii.gz": "vertebrae",
         "_vert.nii.gz": "vertebrae",
         "_organs.nii.gz": "organs",
         "_ct.nii.gz": "image",
+        _PAIR: "vertebrae",
     }
     for ending, field in endings.items():
         if path.name.endswith(ending):
             return path.name.removesuffix(ending), field
-    return path.name, ""
+    name = path.name.removesuffix(".nii.gz")
+    return name, "image" if name in pairs else ""
 
 
 def _is_certain(path: Path) -> bool:

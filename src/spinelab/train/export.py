@@ -1,6 +1,5 @@
 """Checkpoints become ONNX files with their preprocessing inside, and a model card."""
 
-import csv
 import hashlib
 import json
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from spinelab.models import LOCATE_INPUT, OUTLINE_INPUT, WINDOW_HU, scale_hu
 from spinelab.nets.unet import LocateNet, OutlineNet, count_parameters
+from spinelab.train.curves import read_curves
 
 _SAMPLE_SIDES = {"locate": (96, 96, 96), "outline": (64, 64, 64)}
 
@@ -126,7 +126,8 @@ def write_card(folder: Path, cases: list[str], options: Any) -> None:
     for name in ("locate", "outline"):
         curve = folder / f"{name}.csv"
         if curve.exists():
-            with curve.open(encoding="utf-8", newline="") as file:
-                last = list(csv.DictReader(file))[-1]
-            lines.append(f"- {name}: {last['step']} steps, last training losses {last['losses']}")
+            points = {loss: values[-1] for loss, values in read_curves(curve).items()}
+            step = max(step for step, _ in points.values())
+            losses = ", ".join(f"{loss} {value:.4g}" for loss, (_, value) in points.items())
+            lines.append(f"- {name}: {step} steps, last training losses {losses}")
     (folder / "MODEL_CARD.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

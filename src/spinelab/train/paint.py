@@ -39,8 +39,9 @@ def _between(vertebrae: Mask) -> NDArray[np.bool_]:
     """Voxels with bone both above and below within 12 mm: the discs and joint gaps."""
     step = max(1, round(12 / vertebrae.spacing_mm[2]))
     bone = vertebrae.array > 0
-    above = ndimage.maximum_filter1d(bone.astype(np.uint8), step, axis=2, origin=-(step // 2))
-    below = ndimage.maximum_filter1d(bone.astype(np.uint8), step, axis=2, origin=(step - 1) // 2)
+    ones = bone.astype(np.uint8)
+    above = ndimage.maximum_filter1d(ones, step, axis=2, origin=-(step // 2), mode="constant")
+    below = ndimage.maximum_filter1d(ones, step, axis=2, origin=(step - 1) // 2, mode="constant")
     return np.asarray((above > 0) & (below > 0) & ~bone)
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from spinelab.anatomy import BY_LABEL, VERTEBRA_LABELS
+from spinelab.errors import InputError
 from spinelab.io import read, read_mask, verse
 from spinelab.train.cases import SACRUM, Case, read_flat_centers, vertebrae_of_organs
 from spinelab.train.paint import paint_classes
@@ -53,7 +55,11 @@ class Prepared:
 
 
 def prepare(case: Case, cache: Path, *, spacing_mm: float | None) -> Prepared:
-    """Returns the case at `spacing_mm` (None: as scanned), from the cache where it lies there."""
+    """Returns the case at `spacing_mm` (None: as scanned), from the cache where it lies there.
+
+    Raises:
+        InputError: The mask is empty or holds numbers that are not VerSe's (and what reading raises).
+    """
     target = cache / f"{case.name}_{spacing_mm or 'native'}.npz"
     if not target.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -79,6 +85,8 @@ def _prepare(case: Case, spacing_mm: float | None) -> Prepared:
     vertebrae = read_mask(case.vertebrae).reoriented("LPS") if case.vertebrae else None
     if vertebrae is None and organs is not None:
         vertebrae = Mask(vertebrae_of_organs(organs.array), organs.geometry)
+    if vertebrae is not None:
+        _check_labels(case.name, vertebrae)
     grid = next(v for v in (image, vertebrae) if v is not None).geometry
     points = _centers(case, vertebrae, image)
     if spacing_mm is not None:
@@ -112,6 +120,16 @@ def _prepare(case: Case, spacing_mm: float | None) -> Prepared:
         labels=labels,
         named=case.named,
     )
+
+
+def _check_labels(name: str, vertebrae: Mask) -> None:
+    labels = vertebrae.labels()
+    if not set(labels) & set(VERTEBRA_LABELS):
+        raise InputError(f"the mask of {name} holds no vertebra (labels {list(labels)}); leave the case out")
+    if strange := sorted(set(labels) - set(BY_LABEL)):
+        raise InputError(
+            f"the mask of {name} holds labels {strange}; wanted VerSe numbers 1 to 28 (see convert-labels)"
+        )
 
 
 def _centers(case: Case, vertebrae: Mask | None, image: Image | None) -> dict[int, tuple[float, ...]]:

@@ -58,7 +58,12 @@ class TrainOptions:
 
 
 def main_recipe(data: Path, out: Path, options: TrainOptions) -> None:
-    """Trains both networks on the cases below `data` and writes everything to `out`."""
+    """Trains both networks on the cases below `data` and writes everything to `out`.
+
+    Raises:
+        InputError: There is nothing to train one of the networks on.
+    """
+    from spinelab.train.curves import draw_curves
     from spinelab.train.export import export_onnx, write_card
 
     torch.set_flush_denormal(True)  # denormal weights make a step on the CPU several times slower
@@ -73,6 +78,7 @@ def main_recipe(data: Path, out: Path, options: TrainOptions) -> None:
     train_outline(outline, out, options)
     export_onnx(out)
     write_card(out, [case.name for case in cases], options)
+    draw_curves(out)
 
 
 def choose_cases(data: Path, split: Path | None) -> list[Case]:
@@ -92,11 +98,14 @@ def choose_cases(data: Path, split: Path | None) -> list[Case]:
 def train_locate(cases: list[Prepared], out: Path, options: TrainOptions) -> None:
     """Trains the locate network; writes ``locate.pt`` and ``locate.csv``."""
     cases = [case for case in cases if len(case.centers) > 1]
+    if not cases:
+        raise InputError("no case shows two whole vertebrae; the locate network needs at least one that does")
     sampler = LocateSampler(cases, [_locate_weight(case) for case in cases])
 
     def batch(rng: np.random.Generator) -> list[Tensor]:
         return _stack([sampler.draw(rng) for _ in range(options.batch)])
 
+    torch.manual_seed(options.seed)
     _fit(_Run("locate", LocateNet(), options.locate_steps, out, options), batch, locate_loss)
 
 
@@ -109,11 +118,14 @@ def _locate_weight(case: Prepared) -> float:
 
 def train_outline(cases: list[Prepared], out: Path, options: TrainOptions) -> None:
     """Trains the outline network; writes ``outline.pt`` and ``outline.csv``."""
+    if not cases:
+        raise InputError("no case has a mask of its vertebrae; the outline network needs at least one")
     sampler = OutlineSampler(cases, [1.0 if not case.painted else 0.6 for case in cases])
 
     def batch(rng: np.random.Generator) -> list[Tensor]:
         return _stack([sampler.draw(rng) for _ in range(2 * options.batch)])
 
+    torch.manual_seed(options.seed)
     _fit(_Run("outline", OutlineNet(), options.outline_steps, out, options), batch, outline_loss)
 
 
@@ -128,15 +140,15 @@ def locate_loss(net: nn.Module, batch: list[Tensor]) -> dict[str, Tensor]:
     voxels, levels = net(scale_hu(hu))
     weight = known * (1 + 100 * heat)
     parts = functional.binary_cross_entropy_with_logits(voxels[:, 0], heat, reduction="none")
-    losses = {"heat": 4 * (parts * weight).sum() / weight.sum().clamp(min=1)}
+    losses = {"heat": 10 * (parts * weight).sum() / weight.sum().clamp(min=1)}
     target = torch.where(tissue == UNKNOWN, -100, tissue)
     if bool((target >= 0).any()):
         shares = torch.tensor([0.5, 1.5, 1.5, 2.0], device=hu.device)
-        losses["tissue"] = functional.cross_entropy(voxels[:, 1:], target, weight=shares)
+        losses["tissue"] = 3 * functional.cross_entropy(voxels[:, 1:], target, weight=shares)
     marked = level >= 0
     if bool(marked.any()):
         logits = levels.permute(0, 2, 3, 4, 1)[marked]
-        losses["level"] = functional.cross_entropy(logits, level[marked], label_smoothing=0.03)
+        losses["level"] = 0.3 * functional.cross_entropy(logits, level[marked], label_smoothing=0.03)
     return losses
 
 
@@ -213,19 +225,23 @@ class _Run:
 
 
 def _fit(run: _Run, batch: Batch, loss: Loss) -> None:
-    """Runs the steps that are left; the averaged copy of the weights is what counts in the end."""
+    """Runs the steps that are left; the averaged copy of the weights is what counts in the end.
+
+    Every step draws from the seed and its own number, so that a resumed run repeats an uninterrupted one.
+    """
     options = run.options
     done = run.resume()
     started = time.perf_counter()
     recent: dict[str, list[float]] = {}
     run.net.train()
     for step in range(done, run.steps):
+        torch.manual_seed(options.seed * 1_000_003 + step)
         drawn = batch(np.random.default_rng([options.seed, step]))
         parts = loss(run.net, [part.to(options.device) for part in drawn])
         run.step(parts, step)
         for key, value in parts.items():
             recent.setdefault(key, []).append(float(value.detach()))
-        if (step + 1) % 20 == 0:
+        if (step + 1) % 20 == 0 or step + 1 == run.steps:
             _log(run.out / f"{run.name}.csv", step + 1, recent, time.perf_counter() - started)
             recent = {}
         if (step + 1) % options.save_every == 0 or step + 1 == run.steps:
