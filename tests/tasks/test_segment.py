@@ -11,7 +11,7 @@ from spinelab import models
 from spinelab.anatomy import level
 from spinelab.errors import ModalityError, ModelError
 from spinelab.tasks import segment as task
-from spinelab.tasks.frames import OUTLINE_SHAPE
+from spinelab.tasks.frames import OUTLINE_SHAPE, OUTLINE_SPACING_MM
 from spinelab.tasks.locate import upright
 from spinelab.tasks.outline import _POINTS, Patch
 from spinelab.tasks.segment import SegmentOptions, segment
@@ -24,12 +24,14 @@ LEVELS = ("T11", "T12", "L1", "L2", "L3")
 
 def outline_bodies(hu, spots):
     """Outlines what is denser than soft tissue, nearer to its own spot than to others, one body high."""
-    bone = ndimage.binary_closing(np.pad(hu[0, 0] > 110, 6), iterations=2)[6:-6, 6:-6, 6:-6]
+    bone = ndimage.grey_closing((hu[0, 0] > 110).astype(np.uint8), size=3) > 0
     height = _POINTS[..., 2] + 0.3 * np.maximum(_POINTS[..., 1] - 20, 0)
-    own = ndimage.distance_transform_edt(spots[0, 0] < 0.9)
-    has_others = bool((spots < -0.9).any())
-    other = ndimage.distance_transform_edt(spots[0, 0] > -0.9) if has_others else np.full(own.shape, np.inf)
-    return [(bone & (np.abs(height) < 17) & (own < other)).astype(np.float32)[None, None]]
+    mine = bone & (np.abs(height) < 17)
+    others, count = ndimage.label(spots[0, 0] < -0.9)
+    for place in ndimage.center_of_mass(np.ones(others.shape), others, range(1, count + 1)):
+        other = _POINTS[0, 0, 0] + np.array(place) * OUTLINE_SPACING_MM
+        mine &= _POINTS @ other < other @ other / 2
+    return [mine.astype(np.float32)[None, None]]
 
 
 def locate_truth(hu, *, phantom, names):

@@ -115,6 +115,16 @@ def test_blurring_is_a_three_tap_filter_along_each_axis():
     assert augment.blur(x, (0.25, 0.25, 0.25))[0, 1, 1, 1] == pytest.approx(100 / 64)
 
 
+@pytest.mark.parametrize(("thickness", "spacing"), [(3.0, 3.0), (6.0, 1.25), (0.2, 3.0)])
+def test_thick_slices_smear_along_the_column_as_a_box_of_their_thickness(thickness, spacing):
+    x = torch.zeros(1, 3, 3, 41)
+    x[0, 1, 1, 20] = 1
+    profile = augment.thicken(x, thickness, spacing)[0, 1, 1]
+    assert profile.sum() == pytest.approx(1, abs=1e-5)
+    variance = float((profile * (torch.arange(41) - 20.0) ** 2).sum()) * spacing**2
+    assert variance == pytest.approx(thickness**2 / 12, abs=0.02 * spacing**2)
+
+
 def test_painting_gives_each_class_its_density():
     classes = torch.zeros(1, 24, 24, 24)
     classes[:, :, :, 12:] = 3
@@ -127,7 +137,7 @@ def test_painting_gives_each_class_its_density():
 def test_varied_hu_stay_finite_and_sometimes_hold_metal():
     bone = torch.full((1, 24, 24, 24), 300.0)
     rng = np.random.default_rng(2)
-    varied = [augment.vary_hu(bone, rng) for _ in range(200)]
+    varied = [augment.vary_hu(bone, rng, spacing_mm=3.0) for _ in range(200)]
     assert all(torch.isfinite(hu).all() and hu.shape == bone.shape for hu in varied)
     means = np.array([float(hu.median()) for hu in varied])
     assert means.std() > 20

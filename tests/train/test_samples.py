@@ -33,7 +33,7 @@ def column_case(shape, spacing, *, radius_mm, labels=LABELS, named=True, step_mm
 @pytest.fixture
 def _plain(monkeypatch):
     """Leaves the geometry random and the densities alone."""
-    monkeypatch.setattr(augment, "vary_hu", lambda hu, rng: hu)
+    monkeypatch.setattr(augment, "vary_hu", lambda hu, rng, *, spacing_mm: hu)
     monkeypatch.setattr(augment, "cut_view", lambda shape, rng: tuple(slice(0, n) for n in shape))
 
 

@@ -38,15 +38,16 @@ class TinyOutline(OutlineNet):
         super().__init__((4, 6, 8))
 
 
-@pytest.fixture(autouse=True)
-def _tiny(monkeypatch):
-    for module in (recipe, export):
-        monkeypatch.setattr(module, "LocateNet", TinyLocate)
-        monkeypatch.setattr(module, "OutlineNet", TinyOutline)
-    monkeypatch.setattr(export, "_SAMPLE_SIDES", {"locate": (32, 32, 32), "outline": (24, 24, 24)})
-    monkeypatch.setattr(samples, "LOCATE_SHAPE", (32, 32, 32))
-    monkeypatch.setattr(samples, "OUTLINE_SHAPE", (32, 32, 32))
-    models.load.cache_clear()
+@pytest.fixture(autouse=True, scope="module")
+def _tiny():
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (recipe, export):
+            patch.setattr(module, "LocateNet", TinyLocate)
+            patch.setattr(module, "OutlineNet", TinyOutline)
+        patch.setattr(export, "_SAMPLE_SIDES", {"locate": (32, 32, 32), "outline": (24, 24, 24)})
+        patch.setattr(samples, "LOCATE_SHAPE", (32, 32, 32))
+        patch.setattr(samples, "OUTLINE_SHAPE", (32, 32, 32))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -130,9 +131,9 @@ def test_start_takes_the_averaged_weights_of_an_earlier_run(prepared, tmp_path):
     assert torch.equal(run.net.voxels.weight, average["module.voxels.weight"])
 
 
-@pytest.fixture
-def trained(data, tmp_path):
-    out = tmp_path / "run"
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained") / "run"
     main_recipe(data, out, OPTIONS)
     return out
 
@@ -187,6 +188,7 @@ def test_onnx_answers_as_torch_does(trained, name, size):
 
 
 def test_an_exported_file_says_what_it_was_made_for(trained, monkeypatch):
+    models.load.cache_clear()
     monkeypatch.setitem(models._EXPECTED, "locate", {**models.LOCATE_INPUT, "spacing_mm": 2.0})
     with pytest.raises(ModelError, match=r"made for other preprocessing \(spacing_mm 3.0, wanted 2.0\)"):
         models.load("locate", folder=trained)

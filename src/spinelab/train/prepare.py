@@ -82,11 +82,7 @@ def prepare(case: Case, cache: Path, *, spacing_mm: float | None) -> Prepared:
 def _prepare(case: Case, spacing_mm: float | None) -> Prepared:
     image = read(case.image).reoriented("LPS") if case.image else None
     organs = read_mask(case.organs).reoriented("LPS") if case.organs else None
-    vertebrae = read_mask(case.vertebrae).reoriented("LPS") if case.vertebrae else None
-    if vertebrae is None and organs is not None:
-        vertebrae = Mask(vertebrae_of_organs(organs.array), organs.geometry)
-    if vertebrae is not None:
-        _check_labels(case.name, vertebrae)
+    vertebrae = _read_vertebrae(case, organs)
     grid = next(v for v in (image, vertebrae) if v is not None).geometry
     points = _centers(case, vertebrae, image)
     if spacing_mm is not None:
@@ -122,14 +118,24 @@ def _prepare(case: Case, spacing_mm: float | None) -> Prepared:
     )
 
 
-def _check_labels(name: str, vertebrae: Mask) -> None:
-    labels = vertebrae.labels()
+def _read_vertebrae(case: Case, organs: Mask | None) -> Mask | None:
+    if case.vertebrae is not None:
+        mask = read_mask(case.vertebrae).reoriented("LPS")
+    elif organs is not None:
+        mask = Mask(vertebrae_of_organs(organs.array), organs.geometry)
+    else:
+        return None
+    labels = mask.labels()
     if not set(labels) & set(VERTEBRA_LABELS):
-        raise InputError(f"the mask of {name} holds no vertebra (labels {list(labels)}); leave the case out")
+        raise InputError(
+            f"the mask of {case.name} holds no vertebra (labels {list(labels)}); leave the case out"
+        )
     if strange := sorted(set(labels) - set(BY_LABEL)):
         raise InputError(
-            f"the mask of {name} holds labels {strange}; wanted VerSe numbers 1 to 28 (see convert-labels)"
+            f"the mask of {case.name} holds labels {strange}; wanted VerSe numbers 1 to 28 "
+            "(see convert-labels)"
         )
+    return mask
 
 
 def _centers(case: Case, vertebrae: Mask | None, image: Image | None) -> dict[int, tuple[float, ...]]:
