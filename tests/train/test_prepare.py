@@ -10,6 +10,7 @@ from spinelab.train.prepare import (
     SACRAL,
     UNKNOWN,
     VERTEBRA,
+    _map_arrays,
     body_centers,
     prepare,
 )
@@ -103,6 +104,23 @@ def test_the_second_time_comes_from_the_cache(case, tmp_path):
     assert np.array_equal(again.image, first.image)
     assert np.array_equal(again.centers, first.centers)
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["x_3.0.npz"]
+
+
+def test_arrays_are_mapped_and_not_loaded(tmp_path):
+    arrays = {
+        "a": np.arange(60, dtype=np.int16).reshape(3, 4, 5),
+        "b": np.asfortranarray(np.arange(12, dtype=np.uint8).reshape(3, 4)),
+        "none": np.zeros((0, 0, 0), np.uint8),
+        "name": np.array("x"),
+    }
+    np.savez(tmp_path / "x.npz", **arrays)
+    found = _map_arrays(tmp_path / "x.npz", ("a", "b", "none"))
+    for key, array in found.items():
+        assert array.dtype == arrays[key].dtype
+        assert np.array_equal(array, arrays[key])
+        assert not array.flags.owndata
+    found["a"][0, 0, 0] = 99
+    assert np.load(tmp_path / "x.npz")["a"][0, 0, 0] == 0, "the file is never written"
 
 
 def test_a_finer_scan_is_brought_to_what_the_outline_network_needs(tmp_path):

@@ -93,6 +93,37 @@ def test_outside_the_scan_is_air_and_nothing_is_taught_there():
     assert (drawn.known[outside] == 0).all()
 
 
+def test_heat_and_levels_follow_the_formula_voxel_by_voxel():
+    case = column_case((20, 22, 40), (3, 3, 3), radius_mm=10, labels=(1, 26))
+    heat = samples._locate_linear(case)[1].numpy()
+    level = samples._locate_nearest(case)[1].numpy()
+    index = np.stack(np.indices(heat.shape), -1)
+    away = np.stack([np.linalg.norm(index - c, axis=-1) * 3 for c in case.centers])
+    wanted = np.exp(-(away**2) / (2 * np.array([4.0, 6.0])[:, None, None, None] ** 2)).max(axis=0)
+    assert np.allclose(heat, wanted, atol=1e-5)
+    assert np.array_equal(level, np.where(away.min(axis=0) < 10, np.array([1, 26])[away.argmin(axis=0)], 0))
+
+
+def test_a_centre_outside_the_grid_marks_only_what_is_inside():
+    case = column_case((20, 20, 40), (3, 3, 3), radius_mm=10, labels=(1, 26))
+    case.centers[0] = (10, 10, 42)
+    assert samples._locate_linear(case)[1][:, :, 39].max() == pytest.approx(np.exp(-(9**2) / 32), abs=0.02)
+    case.centers[0] = (10, 10, 90)
+    assert samples._locate_linear(case)[1][:, :, 30:].max() == 0
+
+
+def test_maps_are_built_once_while_they_are_kept(monkeypatch):
+    cases = [column_case((20, 20, 40), (3, 3, 3), radius_mm=10) for _ in range(3)]
+    built = []
+    build = LocateSampler._build
+    monkeypatch.setattr(LocateSampler, "_build", lambda self, n: built.append(n) or build(self, n))
+    monkeypatch.setattr(samples, "_KEPT", 2)
+    sampler = LocateSampler(cases, [1.0] * 3)
+    for number in (0, 1, 0, 1, 2, 0):
+        sampler._maps(number)
+    assert built == [0, 1, 2, 0]
+
+
 def test_no_heat_is_taught_as_nothing_beyond_an_open_end():
     case = column_case((40, 40, 80), (3, 3, 3), radius_mm=10)
     known = samples._locate_linear(case)[2].numpy()

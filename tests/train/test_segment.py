@@ -235,6 +235,24 @@ def test_nothing_to_outline_is_refused(tmp_path):
         recipe.train_outline([], tmp_path, OPTIONS)
 
 
+@pytest.mark.parametrize(
+    ("limits", "cases", "wanted"),
+    [
+        ((1024, 4096), 1005, 1517),
+        ((1024, 1200), 1005, 1200),
+        ((1024, -1), 9000, 9512),
+        ((1024, 4096), 20, None),
+    ],
+)
+def test_the_limit_of_open_files_is_raised_where_it_would_be_met(monkeypatch, limits, cases, wanted):
+    resource = pytest.importorskip("resource")
+    asked = []
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, values: asked.append(values))
+    recipe.allow_open_files(cases)
+    assert asked == ([] if wanted is None else [(wanted, limits[1])])
+
+
 class Fixed(torch.nn.Module):
     """Answers what it was given."""
 

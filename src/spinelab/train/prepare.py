@@ -4,9 +4,11 @@ Everything ends on an LPS-aligned grid (index axes i to the left, j to the back,
 the samplers only deal with a spacing.
 """
 
+import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,8 @@ FINEST_MM = 0.7
 UNKNOWN = 255
 BACKGROUND, VERTEBRA, SACRAL, RIB = range(4)
 _RIBS = range(92, 116)
+#: The large arrays: hundreds of cases would not fit into memory.
+_MAPPED = ("image", "vertebrae", "tissue")
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ def prepare(case: Case, cache: Path, *, spacing_mm: float | None) -> Prepared:
         np.savez(partial, **vars(prepared))
         partial.replace(target)
     with np.load(target) as data:
-        values = {key: data[key] for key in data.files}
+        values = {key: data[key] for key in data.files if key not in _MAPPED}
+    values |= _map_arrays(target, _MAPPED)
     return Prepared(
         **{
             **values,
@@ -77,6 +82,22 @@ def prepare(case: Case, cache: Path, *, spacing_mm: float | None) -> Prepared:
             "named": bool(values["named"]),
         }
     )
+
+
+def _map_arrays(path: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Maps arrays of an uncompressed npz file into memory, so that only what is sampled is read."""
+    whole = np.memmap(path, np.uint8, mode="c")
+    arrays = {}
+    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        for key in keys:
+            start = archive.getinfo(f"{key}.npy").header_offset
+            lengths = np.frombuffer(whole[start + 26 : start + 30].tobytes(), "<u2")
+            file.seek(start + 30 + int(lengths.sum()))
+            assert np.lib.format.read_magic(file) == (1, 0), "what NumPy writes for plain arrays"
+            shape, fortran, kind = np.lib.format.read_array_header_1_0(file)
+            order: Literal["C", "F"] = "F" if fortran else "C"
+            arrays[key] = np.ndarray(shape, kind, buffer=whole.data, offset=file.tell(), order=order)
+    return arrays
 
 
 def _prepare(case: Case, spacing_mm: float | None) -> Prepared:

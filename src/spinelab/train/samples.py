@@ -1,6 +1,7 @@
 """Training samples: what each network sees and what it should answer."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ from spinelab.train.prepare import LOCATE_SPACING_MM, UNKNOWN, Prepared
 
 LOCATE_SHAPE = (80, 80, 96)
 AIR_HU = -1024.0
+#: Cases whose maps are kept in memory, some 50 MB each; those of others are drawn anew.
+_KEPT = 48
 
 
 def heat_sigma_mm(label: int) -> float:
@@ -51,8 +54,10 @@ class LocateSampler:
     def __init__(self, cases: list[Prepared], weights: list[float]) -> None:
         self.cases = cases
         self.chances = np.asarray(weights) / np.sum(weights)
-        self.linear = [_locate_linear(case) for case in cases]
-        self.nearest = [_locate_nearest(case) for case in cases]
+        self._maps = lru_cache(maxsize=_KEPT)(self._build)
+
+    def _build(self, number: int) -> tuple[Tensor, Tensor]:
+        return _locate_linear(self.cases[number]), _locate_nearest(self.cases[number])
 
     def draw(self, rng: np.random.Generator) -> LocateSample:
         """Draws one sample."""
@@ -67,8 +72,9 @@ class LocateSampler:
         points = augment.grid_mm(LOCATE_SHAPE, LOCATE_SPACING_MM, np.zeros(3))
         index = warp.source(points) / LOCATE_SPACING_MM + torch.from_numpy(middle).float()
         inside = ((index > -0.5) & (index < torch.from_numpy(size - 0.5).float())).all(-1)
-        linear = augment.sample(self.linear[number], index)
-        nearest = augment.sample(self.nearest[number], index, nearest=True)
+        maps = self._maps(number)
+        linear = augment.sample(maps[0], index)
+        nearest = augment.sample(maps[1], index, nearest=True)
         hu = augment.paint(nearest[2:3], rng) if case.painted else linear[:1]
         hu = augment.vary_hu(hu, rng)
         seen = torch.zeros(LOCATE_SHAPE, dtype=torch.bool)
@@ -86,16 +92,31 @@ def _locate_linear(case: Prepared) -> Tensor:
     shape = case.image.shape
     heat = np.zeros(shape, np.float32)
     known = np.ones(shape, np.float32)
-    grid = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), -1)
     for center, label in zip(case.centers, case.labels, strict=True):
-        distance = np.linalg.norm(grid - center, axis=-1) * LOCATE_SPACING_MM
-        heat = np.maximum(heat, np.exp(-(distance**2) / (2 * heat_sigma_mm(int(label)) ** 2)))
+        sigma = heat_sigma_mm(int(label))
+        box, distance = _around(center, 5 * sigma, shape)
+        heat[box] = np.maximum(heat[box], np.exp(-(distance**2) / (2 * sigma**2)))
     for center, direction in _open_ends(case):
-        away = (grid - center) @ direction * LOCATE_SPACING_MM
-        across = np.linalg.norm((grid - center) * LOCATE_SPACING_MM - away[..., None] * direction, axis=-1)
+        steps = [np.arange(n, dtype=np.float32) - c for n, c in zip(shape, center, strict=True)]
+        x, y, z = np.meshgrid(*steps, indexing="ij", sparse=True)
+        away = (x * direction[0] + y * direction[1] + z * direction[2]) * LOCATE_SPACING_MM
+        across = np.sqrt(np.maximum((x**2 + y**2 + z**2) * LOCATE_SPACING_MM**2 - away**2, 0))
         known[(away > 0) & (across < 40 + 0.5 * away)] = 0
     image = np.zeros(shape, np.float32) if case.painted else case.image.astype(np.float32)
     return torch.from_numpy(np.stack([image, np.where(known > 0, heat, 0), known]).astype(np.float32))
+
+
+def _around(
+    center: NDArray[np.float64], reach_mm: float, shape: tuple[int, ...]
+) -> tuple[tuple[slice, ...], NDArray[np.float64]]:
+    """The part of a grid within reach of a centre (voxels), and its distances to it in mm."""
+    reach = reach_mm / LOCATE_SPACING_MM
+    low = [min(max(int(np.floor(c - reach)), 0), n) for c, n in zip(center, shape, strict=True)]
+    high = [min(max(int(np.ceil(c + reach)) + 1, 0), n) for c, n in zip(center, shape, strict=True)]
+    steps = [np.arange(a, b) - c for a, b, c in zip(low, high, center, strict=True)]
+    x, y, z = np.meshgrid(*steps, indexing="ij", sparse=True)
+    distance = np.sqrt(x**2 + y**2 + z**2) * LOCATE_SPACING_MM
+    return tuple(slice(a, b) for a, b in zip(low, high, strict=True)), distance
 
 
 def _open_ends(case: Prepared) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
@@ -117,12 +138,11 @@ def _locate_nearest(case: Prepared) -> Tensor:
     shape = case.image.shape
     level = np.zeros(shape, np.float32)
     if case.named:
-        grid = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), -1)
         nearest = np.full(shape, 10.0)
         for center, label in zip(case.centers, case.labels, strict=True):
-            distance = np.linalg.norm(grid - center, axis=-1) * LOCATE_SPACING_MM
-            level[distance < nearest] = float(label)
-            nearest = np.minimum(nearest, distance)
+            box, distance = _around(center, 10.0, shape)
+            level[box][distance < nearest[box]] = float(label)
+            nearest[box] = np.minimum(nearest[box], distance)
     paint = case.image.astype(np.float32) if case.painted else np.zeros(shape, np.float32)
     return torch.from_numpy(np.stack([case.tissue.astype(np.float32), level, paint]))
 
@@ -141,12 +161,12 @@ class OutlineSampler:
 
     def __init__(self, cases: list[Prepared], weights: list[float]) -> None:
         self.cases = cases
-        self.vertebrae = [
-            (number, place)
-            for number, case in enumerate(cases)
-            for place, label in enumerate(case.labels)
-            if label != SACRUM and bool((case.vertebrae == label).any())
-        ]
+        self.vertebrae = []
+        for number, case in enumerate(cases):
+            present = set(np.unique(case.vertebrae[::2, ::2, ::2]).tolist()) - {SACRUM}
+            self.vertebrae += [
+                (number, k) for k, label in enumerate(case.labels.tolist()) if label in present
+            ]
         per_case = np.bincount([n for n, _ in self.vertebrae], minlength=len(cases))
         chances = np.array([weights[n] / per_case[n] ** 0.5 for n, _ in self.vertebrae])
         self.chances = chances / chances.sum()

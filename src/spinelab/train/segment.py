@@ -6,6 +6,7 @@ model card and ONNX files. Interrupted, it goes on where it stopped.
 
 import csv
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -70,15 +71,30 @@ def main_recipe(data: Path, out: Path, options: TrainOptions) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     cases = choose_cases(data, options.split)
+    allow_open_files(len(cases))
     cache = out / "cache"
     locate = [prepare(case, cache, spacing_mm=LOCATE_SPACING_MM) for case in cases]
     train_locate(locate, out, options)
+    del locate
     masked = [case for case in cases if case.vertebrae or case.organs]
     outline = [prepare(case, cache, spacing_mm=None) for case in masked]
     train_outline(outline, out, options)
     export_onnx(out)
     write_card(out, [case.name for case in cases], options)
     draw_curves(out)
+
+
+def allow_open_files(cases: int) -> None:
+    """Raises the process's limit of open files, where there is one, so that every case can be mapped."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = cases + 512
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        highest = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))
 
 
 def choose_cases(data: Path, split: Path | None) -> list[Case]:
