@@ -102,6 +102,7 @@ class OutlineNet(nn.Module):
         super().__init__()
         self.trunk = UNet(2, widths)
         self.voxels = nn.Conv3d(widths[0], 8, 1)
+        nn.init.constant_(self.voxels.bias, -2.5)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""

@@ -47,8 +47,13 @@ def neighbour_map(neighbours_mm: NDArray[np.float64], points_mm: NDArray[np.floa
         neighbours_mm: (n, 3) centres of the other vertebrae in local mm.
         points_mm: (i, j, k, 3) local mm of the patch's voxels.
     """
-    width = 2 * _SPOT_SIGMA_MM**2
-    spots = np.exp(-(points_mm**2).sum(-1) / width)
-    for center in neighbours_mm:
-        spots = spots - np.exp(-((points_mm - center.astype(np.float32)) ** 2).sum(-1) / width)
-    return np.asarray(spots, np.float32)
+    left, posterior, superior = np.ascontiguousarray(np.moveaxis(points_mm, -1, 0), np.float32)
+
+    def spot(center: NDArray[np.float32]) -> NDArray[np.float32]:
+        square = (left - center[0]) ** 2 + (posterior - center[1]) ** 2 + (superior - center[2]) ** 2
+        return np.asarray(np.exp(square * np.float32(-0.5 / _SPOT_SIGMA_MM**2)), np.float32)
+
+    spots = spot(np.zeros(3, np.float32))
+    for center in neighbours_mm.astype(np.float32):
+        spots -= spot(center)
+    return spots

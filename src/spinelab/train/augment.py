@@ -124,23 +124,32 @@ def paint(classes: Tensor, rng: np.random.Generator) -> Tensor:
     coarse = torch.randn(1, 1, *[max(1, n // 4) for n in classes.shape[1:]])
     texture = functional.interpolate(coarse, size=classes.shape[1:], mode="trilinear")[0]
     hu = rows[..., 0] + rows[..., 1] * (0.7 * torch.randn(classes.shape) + texture)
-    weight = float(rng.uniform(0.05, 0.28))
+    weight = float(rng.uniform(0.03, 0.2))
     return blur(hu, (weight, weight, weight))
 
 
-def vary_hu(hu: Tensor, rng: np.random.Generator) -> Tensor:
+def thicken(x: Tensor, thickness_mm: float, spacing_mm: float) -> Tensor:
+    """Smooths (1, i, j, k) along k as slices of this thickness would, k having this spacing."""
+    weight = (thickness_mm / spacing_mm) ** 2 / 24
+    while weight > 0.01:
+        x = blur(x, (0.0, 0.0, min(weight, 0.33)))
+        weight -= 0.33
+    return x
+
+
+def vary_hu(hu: Tensor, rng: np.random.Generator, *, spacing_mm: float) -> Tensor:
     """Changes contrast, bone density, sharpness, slice thickness and noise of (1, i, j, k) HU."""
     hu = hu * float(rng.uniform(0.9, 1.1)) + float(rng.normal(0, 20))
     bone = (hu - 130).clamp(min=0)
     hu = hu + bone * float(rng.uniform(-0.45, 0.5))
     if rng.random() < 0.3:
         hu = hu + (hu - blur(hu, (0.25, 0.25, 0.25))) * float(rng.uniform(0.3, 1.5))
-    if rng.random() < 0.5:
-        weight = float(rng.uniform(0.1, 0.33))
-        hu = blur(hu, (0.0, 0.0, weight) if rng.random() < 0.6 else (weight, weight, weight))
-        if rng.random() < 0.3:
-            hu = blur(hu, (0.0, 0.0, 0.33))
-    noise = float(abs(rng.normal(0, 30)))
+    if rng.random() < 0.4:
+        hu = thicken(hu, float(rng.uniform(1, 6)), spacing_mm)
+    if rng.random() < 0.2:
+        weight = float(rng.uniform(0.03, 0.15))
+        hu = blur(hu, (weight, weight, weight))
+    noise = float(abs(rng.normal(0, 12 + 15 / spacing_mm)))
     hu = hu + noise * blur(torch.randn(hu.shape), (0.1, 0.1, 0.0))
     if rng.random() < 0.04:
         hu = _add_rods(hu, rng)
@@ -168,9 +177,9 @@ def cut_view(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[slice, .
     slices = []
     for axis, size in enumerate(shape):
         low, high = 0, size
-        if rng.random() < (0.3 if axis == 2 else 0.12):
+        if rng.random() < (0.2 if axis == 2 else 0.08):
             low = int(rng.integers(0, size // 2 - 4))
-        if rng.random() < (0.3 if axis == 2 else 0.12):
+        if rng.random() < (0.2 if axis == 2 else 0.08):
             high = int(rng.integers(size // 2 + 4, size + 1))
         slices.append(slice(low, high))
     return tuple(slices)

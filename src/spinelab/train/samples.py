@@ -76,7 +76,7 @@ class LocateSampler:
         linear = augment.sample(maps[0], index)
         nearest = augment.sample(maps[1], index, nearest=True)
         hu = augment.paint(nearest[2:3], rng) if case.painted else linear[:1]
-        hu = augment.vary_hu(hu, rng)
+        hu = augment.vary_hu(hu, rng, spacing_mm=LOCATE_SPACING_MM)
         seen = torch.zeros(LOCATE_SHAPE, dtype=torch.bool)
         seen[augment.cut_view(LOCATE_SHAPE, rng)] = True
         seen &= inside
@@ -189,7 +189,7 @@ class OutlineSampler:
         others = others[np.linalg.norm(others - center, axis=1) < 80]
         jitter = np.clip(rng.normal(0, 2, others.shape), -5, 5)
         spots = neighbour_map((others - center + jitter) @ frame.T, local.numpy())
-        hu = augment.vary_hu(hu, rng)
+        hu = augment.vary_hu(hu, rng, spacing_mm=OUTLINE_SPACING_MM)
         seen = torch.zeros(OUTLINE_SHAPE, dtype=torch.bool)
         seen[augment.cut_view(OUTLINE_SHAPE, rng)] = True
         hu = torch.where(seen[None], hu.clamp(AIR_HU, 3071), AIR_HU)
@@ -200,8 +200,9 @@ class OutlineSampler:
     ) -> tuple[Tensor, Tensor]:
         """Samples HU and the label's indicator from the part of the scan the sample covers."""
         shape = np.asarray(case.image.shape)
-        low = np.clip(index.reshape(-1, 3).amin(0).numpy().astype(int) - 1, 0, shape - 2)
-        high = np.clip(index.reshape(-1, 3).amax(0).numpy().astype(int) + 2, low + 2, shape)
+        parts = [index[..., axis] for axis in range(3)]
+        low = np.clip(np.array([int(part.min()) for part in parts]) - 1, 0, shape - 2)
+        high = np.clip(np.array([int(part.max()) for part in parts]) + 2, low + 2, shape)
         box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         relative = index - torch.from_numpy(low).float()
         outside = ((index < -0.5) | (index > torch.from_numpy(shape - 0.5).float())).any(-1)
