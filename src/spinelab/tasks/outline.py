@@ -13,6 +13,8 @@ from spinelab.volume import Geometry, Image
 Floats = NDArray[np.float32]
 
 _HALF = 128
+#: The middle of a body, left-right and front-back, and how many of its voxels tell where it lies.
+_CORE_MM, _LEAST_CORE = 10.0, 300
 #: The body in the patch: so far to the sides and to the back of its centre.
 _BODY_ASIDE_MM, _BODY_BACK_MM = 20.0, 12.0
 #: Less of a body than this on the border of the scan is a lip, not a cut.
@@ -51,6 +53,15 @@ class Patch:
     def volume_mm3(self) -> float:
         """Volume of the outline."""
         return float((self.probability >= 0.5).sum()) * OUTLINE_SPACING_MM**3
+
+    @property
+    def body_offset_mm(self) -> float:
+        """How far above the centre it was cut around the outlined body lies, mm; 0 where there is none."""
+        core = (np.abs(_POINTS[..., 0]) < _CORE_MM) & (np.abs(_POINTS[..., 1]) < _CORE_MM)
+        inside = (self.probability >= 0.5) & core
+        if inside.sum() < _LEAST_CORE:
+            return 0.0
+        return float(_POINTS[..., 2][inside].mean())
 
     @property
     def body_is_cut(self) -> bool:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,8 @@ _LEAST_PART_MM3 = 1500.0
 _AT_BORDER_MM, _FARTHEST_OUT_MM = 4.0, 18.0
 #: From infants to giants, against the mean adult.
 _SIZES = (0.5, 1.3)
+#: How far the first outline may move a centre, and how close two bodies may stand against the mean adult.
+_FARTHEST_MOVE_MM, _CLOSEST = 12.0, 0.55
 _SACRUM = "S"
 
 
@@ -124,20 +126,15 @@ def _outline_all(
     image: Image, named: NamedColumn, canvas: Canvas, options: SegmentOptions, tell: Progress
 ) -> list[Vertebra]:
     network = _load("outline", options)
+    named = _recentre(image, network, named, tell)
     centers = np.array([point.center_mm for point in named.points])
     frames = column_frames(centers)
     vertebrae = []
     for place, (point, name) in enumerate(zip(named.points, named.levels, strict=True)):
-        tell("outline", place / len(centers))
+        tell("outline", 0.5 + 0.5 * place / len(centers))
         if name == _SACRUM:
             continue
-        patch = outline_one(
-            image,
-            network,
-            center_mm=centers[place],
-            frame=frames[place],
-            others_mm=np.delete(centers, place, axis=0),
-        )
+        patch = _outline_at(image, network, centers, frames, place)
         found = _Found(
             name, centers[place], float(named.probabilities[place]), None if point.inserted else point.score
         )
@@ -147,6 +144,41 @@ def _outline_all(
         vertebrae = [*vertebrae, *_beyond(image, network, canvas, named, +1)]
     tell("outline", 1.0)
     return vertebrae
+
+
+def _outline_at(image: Image, network: models.Network, centers: Floats, frames: Floats, place: int) -> Patch:
+    return outline_one(
+        image,
+        network,
+        center_mm=centers[place],
+        frame=frames[place],
+        others_mm=np.delete(centers, place, axis=0),
+    )
+
+
+def _recentre(image: Image, network: models.Network, named: NamedColumn, tell: Progress) -> NamedColumn:
+    """Moves every centre along the column to the middle of the body a first outline shows.
+
+    The detector sees 3 mm voxels and may miss by half a body in thick slices; the outline network sees the
+    endplates. A move after which two bodies would stand closer than a column allows is not made.
+    """
+    centers = np.array([point.center_mm for point in named.points])
+    frames = column_frames(centers)
+    moved = centers.copy()
+    for place, name in enumerate(named.levels):
+        tell("outline", 0.5 * place / len(centers))
+        if name != _SACRUM:
+            offset = _outline_at(image, network, centers, frames, place).body_offset_mm
+            moved[place] += float(np.clip(offset, -_FARTHEST_MOVE_MM, _FARTHEST_MOVE_MM)) * frames[place, 2]
+    for place in range(len(moved) - 1):
+        least = _CLOSEST * _spacing_mm(named.levels[place], named.levels[place + 1])
+        if np.linalg.norm(moved[place] - moved[place + 1]) < least:
+            moved[place : place + 2] = centers[place : place + 2]
+    points = tuple(
+        replace(point, center_mm=(float(x), float(y), float(z)))
+        for point, (x, y, z) in zip(named.points, moved, strict=True)
+    )
+    return replace(named, points=points)
 
 
 def _draw(image: Image, canvas: Canvas, patch: Patch, found: _Found) -> Vertebra:

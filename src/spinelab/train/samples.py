@@ -178,7 +178,7 @@ class OutlineSampler:
         case = self.cases[number]
         centers = case.centers * case.spacing_mm
         frame = augment.rotation(rng, (7, 7, 12)) @ self.frames[number][place]
-        center = centers[place] + np.clip(rng.normal(0, 2.5, 3), -6, 6)
+        center = centers[place] + _wobble(case, place, rng) @ self.frames[number][place]
         warp = augment.draw_warp(rng, bend_deg=9, turn_deg=(0, 0, 0))
         points = augment.grid_mm(OUTLINE_SHAPE, OUTLINE_SPACING_MM, np.asarray(OUTLINE_OFFSET_MM))
         local = _collapse(warp.source(points), rng)
@@ -187,7 +187,7 @@ class OutlineSampler:
         hu, mask = self._read(case, index, int(case.labels[place]), rng)
         others = np.delete(centers, place, axis=0)
         others = others[np.linalg.norm(others - center, axis=1) < 80]
-        jitter = np.clip(rng.normal(0, 2, others.shape), -5, 5)
+        jitter = np.clip(rng.normal(0, 3, others.shape), -7, 7)
         spots = neighbour_map((others - center + jitter) @ frame.T, local.numpy())
         hu = augment.vary_hu(hu, rng, spacing_mm=OUTLINE_SPACING_MM)
         seen = torch.zeros(OUTLINE_SHAPE, dtype=torch.bool)
@@ -214,6 +214,15 @@ class OutlineSampler:
         else:
             hu = augment.sample(image, relative)
         return torch.where(outside[None], AIR_HU, hu), mask
+
+
+def _wobble(case: Prepared, place: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draws how far the detector misses a centre, local mm: most along the column, never half a step."""
+    centers = case.centers * case.spacing_mm
+    gaps = np.linalg.norm(np.delete(centers, place, axis=0) - centers[place], axis=1)
+    reach = min(9.0, 0.38 * float(gaps.min(initial=25.0)))
+    drawn = rng.normal(0, (2.5, 2.5, 4.5))
+    return np.asarray(np.clip(drawn, (-6, -6, -reach), (6, 6, reach)), np.float64)
 
 
 def _collapse(points: Tensor, rng: np.random.Generator) -> Tensor:
