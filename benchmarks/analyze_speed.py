@@ -20,7 +20,7 @@ from measured import HERE, analyze, describe_machine, find_demo_scan, run_json
 ASKED_SECONDS = 30.0
 ASKED_MB = 2000.0
 ASKED_RATIO = 20.0
-NETWORK_STAGES = ("locate", "outline")
+NETWORK_STAGES = ("locate", "walk", "outline")
 BEGIN = "<!-- analyze_speed: begin, written by benchmarks/analyze_speed.py -->"
 END = "<!-- analyze_speed: end -->"
 

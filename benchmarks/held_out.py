@@ -1,6 +1,6 @@
 """Score the development cases a set of weights never saw, and write docs/results.md's section.
 
-    SPINELAB_DATA=.../data python benchmarks/held_out.py --weights RUN [--group held_out] [--write docs/results.md]
+    SPINELAB_DATA=DATA python benchmarks/held_out.py --weights RUN [--group NAME] [--write docs/results.md]
         [--previews FOLDER]
 
 Each scan goes through the whole way a user's scan goes: read, check, segment, measure. References are body

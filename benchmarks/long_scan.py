@@ -4,7 +4,7 @@
 
 The scans are one real scan reflected head to foot again and again (lengthen.py), in temporary files. The
 column "off the line" compares each time with the straight line through all of them: a cost that grows faster
-than the length shows as plus, minus, minus, plus. Locate sees the whole scan, outline each vertebra.
+than the length shows as plus, minus, minus, plus. Locate sees the whole scan, walk and outline each vertebra.
 """
 
 import argparse
@@ -61,14 +61,13 @@ def render(rows: Sequence[Length]) -> str:
     """Returns the lengths as a Markdown table with the line through them."""
     intercept, slope = fit_line([row.slices for row in rows], [row.total_s for row in rows])
     lines = [
-        "| slices | vertebrae | seconds | off the line | locate | outline | peak MB |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| slices | vertebrae | seconds | off the line | locate | walk | outline | peak MB |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
         off_s = row.total_s - (intercept + slope * row.slices)
-        parts = [
-            f"{row.stages_s[name]:.1f}" if name in row.stages_s else "-" for name in ("locate", "outline")
-        ]
+        stages = ("locate", "walk", "outline")
+        parts = [f"{row.stages_s[name]:.1f}" if name in row.stages_s else "-" for name in stages]
         cells = [f"{row.total_s:.1f}", f"{off_s:+.1f}", *parts, f"{row.peak_mb:.0f}"]
         lines.append(f"| {row.slices} | {row.vertebrae} | {' | '.join(cells)} |")
     worst = max(row.peak_mb for row in rows)

@@ -26,7 +26,7 @@ FOUND = analyze_speed.Comparison(
     machine="a machine",
     versions="some versions",
     vertebrae=12,
-    stages_s={"read": 1.0, "locate": 2.0, "outline": 3.0},
+    stages_s={"read": 1.0, "locate": 2.0, "walk": 1.5, "outline": 1.5},
     network_s=5.0,
     total_s=10.0,
     cpu_s=15.0,
@@ -96,8 +96,8 @@ def test_line_through_exact_points_and_through_scattered_ones() -> None:
 def test_long_scan_table_shows_a_cost_that_bends_upwards() -> None:
     rows = [long_scan.Length(n, 5, n**2, 900.0, {"locate": 0.5}) for n in (0, 1, 2)]
     table = long_scan.render(rows)
-    assert "| 0 | 5 | 0.0 | +0.3 | 0.5 | - | 900 |" in table
-    assert "| 1 | 5 | 1.0 | -0.7 | 0.5 | - | 900 |" in table
+    assert "| 0 | 5 | 0.0 | +0.3 | 0.5 | - | - | 900 |" in table
+    assert "| 1 | 5 | 1.0 | -0.7 | 0.5 | - | - | 900 |" in table
     assert "within the 4000 MB" in table
     assert "OVER the 4000 MB" in long_scan.render([*rows, replace(rows[0], slices=3, peak_mb=4001.0)])
 
@@ -149,7 +149,7 @@ def test_ratios_and_table() -> None:
 
 def test_network_stages_are_summed_and_an_absent_one_is_named() -> None:
     assert analyze_speed.sum_network_stages(FOUND.stages_s) == 5.0
-    with pytest.raises(SystemExit, match="times no stage outline; it has locate"):
+    with pytest.raises(SystemExit, match="times no stage walk, outline; it has locate"):
         analyze_speed.sum_network_stages({"locate": 1.0})
 
 

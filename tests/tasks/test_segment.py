@@ -11,7 +11,7 @@ from spinelab import models
 from spinelab.anatomy import level
 from spinelab.errors import ModalityError, ModelError
 from spinelab.tasks import segment as task
-from spinelab.tasks.frames import OUTLINE_SHAPE, OUTLINE_SPACING_MM
+from spinelab.tasks.frames import OUTLINE_SHAPE
 from spinelab.tasks.locate import upright
 from spinelab.tasks.outline import _POINTS, Patch
 from spinelab.tasks.segment import SegmentOptions, segment
@@ -23,14 +23,12 @@ LEVELS = ("T11", "T12", "L1", "L2", "L3")
 
 
 def outline_bodies(hu, spots):
-    """Outlines what is denser than soft tissue, nearer to its own spot than to others, one body high."""
-    bone = ndimage.grey_closing((hu[0, 0] > 110).astype(np.uint8), size=3) > 0
-    height = _POINTS[..., 2] + 0.3 * np.maximum(_POINTS[..., 1] - 20, 0)
-    mine = bone & (np.abs(height) < 17)
-    others, count = ndimage.label(spots[0, 0] < -0.9)
-    for place in ndimage.center_of_mass(np.ones(others.shape), others, range(1, count + 1)):
-        other = _POINTS[0, 0, 0] + np.array(place) * OUTLINE_SPACING_MM
-        mine &= _POINTS @ other < other @ other / 2
+    """Outlines the bone that hangs together with what lies next to the patch's own centre."""
+    pieces, count = ndimage.label(hu[0, 0] > 110)
+    near = np.linalg.norm(_POINTS, axis=-1) < 10
+    votes = np.bincount(pieces[near], minlength=count + 1)
+    votes[0] = 0
+    mine = (pieces == votes.argmax()) & bool(votes.any())
     return [mine.astype(np.float32)[None, None]]
 
 
@@ -105,7 +103,7 @@ def test_every_vertebra_is_named_in_order_on_the_scans_own_grid(stand_in, codes,
         assert dice(found, phantom, name) > 0.85
     assert found.spine.warnings == ()
     assert found.spine.numbering.probability > 0.5
-    assert set(found.seconds) == {"locate", "name", "outline"}
+    assert set(found.seconds) == {"locate", "walk", "outline"}
     assert all(value >= 0 for value in found.seconds.values())
 
 
@@ -176,7 +174,7 @@ def test_a_scan_without_a_spine_gives_none_and_says_so(stand_in):
     assert found.spine.warnings == ("No vertebra was found in this scan.",)
     assert not found.mask.array.any()
     assert found.mask.array.shape == phantom.image.array.shape
-    assert set(found.seconds) == {"locate", "name", "outline"}
+    assert set(found.seconds) == {"locate", "walk", "outline"}
 
 
 def test_the_sacrum_names_the_last_vertebra_and_is_not_outlined(stand_in):
@@ -273,6 +271,7 @@ def test_progress_runs_from_locating_to_the_end_of_outlining(stand_in):
     outline = [fraction for stage, fraction in told if stage == "outline"]
     assert outline == sorted(outline)
     assert len(outline) == len(LEVELS) + 1
+    assert next(fraction for stage, fraction in told if stage == "walk") == 0.0
 
 
 def test_a_vertebra_the_network_does_not_outline_keeps_its_centre_and_a_warning(stand_in, monkeypatch):

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from spinelab.models import LOCATE_INPUT, Network
-from spinelab.spine import Point
 from spinelab.tasks.level_evidence import Candidate
 from spinelab.volume import Geometry, Image
 
@@ -108,16 +108,19 @@ def find_candidates(overview: Overview, *, threshold: float = 0.12, most: int = 
     _, firsts = np.unique(tops[peaks], return_index=True)
     places = places[firsts]
     order = np.argsort(-heat[tuple(places.T)], kind="stable")[:most]
-    return [_candidate(overview, places[number]) for number in order]
+    centers = [overview.geometry.index_to_world(_refine(heat, places[number])) for number in order]
+    return [
+        candidate_at(overview, center, score=float(np.clip(heat[tuple(places[number])], 0, 1)))
+        for center, number in zip(centers, order, strict=True)
+    ]
 
 
-def _candidate(overview: Overview, place: NDArray[np.intp]) -> Candidate:
-    index = _refine(overview.heat, place)
-    center = overview.geometry.index_to_world(index)
-    point: Point = (float(center[0]), float(center[1]), float(center[2]))
+def candidate_at(overview: Overview, center_mm: Any, *, score: float) -> Candidate:
+    """Returns what the maps say of a body at a place (3,), LPS mm: its level, rib and sacrum near it."""
+    x, y, z = (float(value) for value in center_mm)
+    index = np.asarray(overview.geometry.world_to_index((x, y, z)), np.float64)
     rib, sacrum = _anchors(overview, index)
-    score = float(np.clip(overview.heat[tuple(place)], 0, 1))
-    return Candidate(point, score, _level_vector(overview, index), rib=rib, sacrum=sacrum)
+    return Candidate((x, y, z), score, _level_vector(overview, index), rib=rib, sacrum=sacrum)
 
 
 def _refine(heat: Floats, place: NDArray[np.intp]) -> NDArray[np.float64]:

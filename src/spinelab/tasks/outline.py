@@ -55,12 +55,12 @@ class Patch:
         return float((self.probability >= 0.5).sum()) * OUTLINE_SPACING_MM**3
 
     @property
-    def body_offset_mm(self) -> float:
-        """How far above the centre it was cut around the outlined body lies, mm; 0 where there is none."""
+    def body_offset_mm(self) -> float | None:
+        """How far above the centre it was cut around the outlined body lies, mm; None where there is none."""
         core = (np.abs(_POINTS[..., 0]) < _CORE_MM) & (np.abs(_POINTS[..., 1]) < _CORE_MM)
         inside = (self.probability >= 0.5) & core
         if inside.sum() < _LEAST_CORE:
-            return 0.0
+            return None
         return float(_POINTS[..., 2][inside].mean())
 
     @property

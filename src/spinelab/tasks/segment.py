@@ -1,8 +1,8 @@
-"""Outlines and names every vertebra of a CT: locate, name, outline."""
+"""Outlines and names every vertebra of a CT: locate, walk the column, name, outline."""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,11 @@ from spinelab.errors import ModalityError
 from spinelab.spine import Point, Spine, Vertebra
 from spinelab.tasks.column_prior import expected_spacing_mm
 from spinelab.tasks.frames import column_frames
-from spinelab.tasks.locate import find_candidates, look_over
+from spinelab.tasks.level_evidence import SACRUM_CLASS, Candidate
+from spinelab.tasks.locate import Overview, candidate_at, find_candidates, look_over
 from spinelab.tasks.naming import NamedColumn, name_column, trace_column
 from spinelab.tasks.outline import Canvas, Patch, outline_one
+from spinelab.tasks.walk import walk_column
 from spinelab.volume import Image, Mask
 
 Progress = Callable[[str, float], None]
@@ -29,8 +31,10 @@ _LEAST_PART_MM3 = 1500.0
 _AT_BORDER_MM, _FARTHEST_OUT_MM = 4.0, 18.0
 #: From infants to giants, against the mean adult.
 _SIZES = (0.5, 1.3)
-#: How far the first outline may move a centre, and how close two bodies may stand against the mean adult.
-_FARTHEST_MOVE_MM, _CLOSEST = 12.0, 0.55
+#: A body nearer to the detected S1 than this is S1; a walk must find this share of the traced bodies.
+_APART_MM, _LEAST_SHARE = 14.0, 0.5
+#: Level evidence from which a place below the last body is taken for S1.
+_LEAST_SACRUM = 0.35
 _SACRUM = "S"
 
 
@@ -104,15 +108,15 @@ def segment(
     tell = progress or (lambda stage, fraction: None)
     marks = [time.perf_counter()]
     tell("locate", 0.0)
-    candidates = find_candidates(look_over(image, _load("locate", options)))
+    overview = look_over(image, _load("locate", options))
+    chain = trace_column(find_candidates(overview))
     marks.append(time.perf_counter())
-    chain = trace_column(candidates)
-    named = name_column(chain) if chain else None
+    named = _settle(image, overview, name_column(chain), options, tell) if chain else None
     marks.append(time.perf_counter())
     canvas = Canvas(image.geometry)
     vertebrae = _outline_all(image, named, canvas, options, tell) if named else []
     marks.append(time.perf_counter())
-    seconds = dict(zip(("locate", "name", "outline"), np.diff(marks).tolist(), strict=True))
+    seconds = dict(zip(("locate", "walk", "outline"), np.diff(marks).tolist(), strict=True))
     numbering = named.numbering if named and vertebrae else None
     spine = Spine(tuple(vertebrae), numbering, warnings=_warnings(vertebrae, named))
     return Segmentation(Mask(canvas.labels, image.geometry), spine, seconds)
@@ -126,15 +130,20 @@ def _outline_all(
     image: Image, named: NamedColumn, canvas: Canvas, options: SegmentOptions, tell: Progress
 ) -> list[Vertebra]:
     network = _load("outline", options)
-    named = _recentre(image, network, named, tell)
     centers = np.array([point.center_mm for point in named.points])
     frames = column_frames(centers)
     vertebrae = []
     for place, (point, name) in enumerate(zip(named.points, named.levels, strict=True)):
-        tell("outline", 0.5 + 0.5 * place / len(centers))
+        tell("outline", place / len(centers))
         if name == _SACRUM:
             continue
-        patch = _outline_at(image, network, centers, frames, place)
+        patch = outline_one(
+            image,
+            network,
+            center_mm=centers[place],
+            frame=frames[place],
+            others_mm=np.delete(centers, place, axis=0),
+        )
         found = _Found(
             name, centers[place], float(named.probabilities[place]), None if point.inserted else point.score
         )
@@ -146,39 +155,40 @@ def _outline_all(
     return vertebrae
 
 
-def _outline_at(image: Image, network: models.Network, centers: Floats, frames: Floats, place: int) -> Patch:
-    return outline_one(
-        image,
-        network,
-        center_mm=centers[place],
-        frame=frames[place],
-        others_mm=np.delete(centers, place, axis=0),
-    )
+def _settle(
+    image: Image, overview: Overview, named: NamedColumn, options: SegmentOptions, tell: Progress
+) -> NamedColumn:
+    """Finds the bodies along the traced line with the outline network and names them anew.
 
-
-def _recentre(image: Image, network: models.Network, named: NamedColumn, tell: Progress) -> NamedColumn:
-    """Moves every centre along the column to the middle of the body a first outline shows.
-
-    The detector sees 3 mm voxels and may miss by half a body in thick slices; the outline network sees the
-    endplates. A move after which two bodies would stand closer than a column allows is not made.
+    The body of S1, which that network is taught not to outline, stays where the detector saw it, or is looked
+    for below the last body. Where the walk finds too little, the first answer stands.
     """
-    centers = np.array([point.center_mm for point in named.points])
-    frames = column_frames(centers)
-    moved = centers.copy()
-    for place, name in enumerate(named.levels):
-        tell("outline", 0.5 * place / len(centers))
-        if name != _SACRUM:
-            offset = _outline_at(image, network, centers, frames, place).body_offset_mm
-            moved[place] += float(np.clip(offset, -_FARTHEST_MOVE_MM, _FARTHEST_MOVE_MM)) * frames[place, 2]
-    for place in range(len(moved) - 1):
-        least = _CLOSEST * _spacing_mm(named.levels[place], named.levels[place + 1])
-        if np.linalg.norm(moved[place] - moved[place + 1]) < least:
-            moved[place : place + 2] = centers[place : place + 2]
-    points = tuple(
-        replace(point, center_mm=(float(x), float(y), float(z)))
-        for point, (x, y, z) in zip(named.points, moved, strict=True)
-    )
-    return replace(named, points=points)
+    bodies = walk_column(image, _load("outline", options), named, lambda done: tell("walk", done))
+    sacral = [p for p, name in zip(named.points, named.levels, strict=True) if name == _SACRUM]
+    candidates = [
+        candidate_at(overview, body.center_mm, score=0.3 + 0.67 * body.support)
+        for body in bodies
+        if all(np.linalg.norm(body.center_mm - p.center_mm) > _APART_MM for p in sacral)
+    ]
+    candidates += [candidate_at(overview, p.center_mm, score=max(p.score, 0.5)) for p in sacral]
+    if not sacral and len(bodies) > 1:
+        candidates += _look_for_sacrum(overview, bodies[-2].center_mm, bodies[-1].center_mm)
+    chain = trace_column(candidates)
+    if len(chain) < _LEAST_SHARE * len(named.points):
+        return named
+    return name_column(chain)
+
+
+def _look_for_sacrum(overview: Overview, above: Floats, last: Floats) -> list[Candidate]:
+    """Returns the body of S1 as a candidate if the maps show one about a step below the last body."""
+    step = last - above
+    tried = [last + share * step for share in np.arange(0.6, 1.25, 0.1)]
+    seen = [point for point in tried if overview.geometry.contains(point, margin_mm=_AT_BORDER_MM)]
+    found = [candidate_at(overview, point, score=0.6) for point in seen]
+    best = max(found, key=lambda candidate: candidate.level_probabilities[SACRUM_CLASS], default=None)
+    if best is None or best.level_probabilities[SACRUM_CLASS] < _LEAST_SACRUM:
+        return []
+    return [best]
 
 
 def _draw(image: Image, canvas: Canvas, patch: Patch, found: _Found) -> Vertebra:

@@ -168,7 +168,7 @@ def locate_loss(net: nn.Module, batch: list[Tensor]) -> dict[str, Tensor]:
     marked = level >= 0
     if bool(marked.any()):
         logits = levels.permute(0, 2, 3, 4, 1)[marked]
-        losses["level"] = 0.3 * functional.cross_entropy(logits, level[marked], label_smoothing=0.03)
+        losses["level"] = functional.cross_entropy(logits, level[marked], label_smoothing=0.03)
     return losses
 
 
