@@ -5,7 +5,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from spinelab import models
 from spinelab.anatomy import level
@@ -13,23 +12,13 @@ from spinelab.errors import ModalityError, ModelError
 from spinelab.tasks import segment as task
 from spinelab.tasks.frames import OUTLINE_SHAPE
 from spinelab.tasks.locate import upright
-from spinelab.tasks.outline import _POINTS, Patch
+from spinelab.tasks.outline import Patch
 from spinelab.tasks.segment import SegmentOptions, segment
 from spinelab.volume import Image
 from tests.phantom import make_phantom
-from tests.tasks.volumes import grid, network
+from tests.tasks.volumes import grid, network, outline_nearest_body
 
 LEVELS = ("T11", "T12", "L1", "L2", "L3")
-
-
-def outline_bodies(hu, spots):
-    """Outlines the bone that hangs together with what lies next to the patch's own centre."""
-    pieces, count = ndimage.label(hu[0, 0] > 110)
-    near = np.linalg.norm(_POINTS, axis=-1) < 10
-    votes = np.bincount(pieces[near], minlength=count + 1)
-    votes[0] = 0
-    mine = (pieces == votes.argmax()) & bool(votes.any())
-    return [mine.astype(np.float32)[None, None]]
 
 
 def locate_truth(hu, *, phantom, names):
@@ -56,7 +45,7 @@ def stand_in(monkeypatch):
         asked = []
         nets = {
             "locate": network("locate", partial(locate_truth, phantom=phantom, names=names)),
-            "outline": network("outline", outline_bodies),
+            "outline": network("outline", outline_nearest_body),
         }
 
         def load(name, *, folder=None, device="cpu", threads=0):

@@ -2,24 +2,14 @@
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from spinelab.tasks.level_evidence import Candidate
 from spinelab.tasks.naming import name_column, trace_column
-from spinelab.tasks.outline import _POINTS
 from spinelab.tasks.walk import walk_column
 from tests.phantom import make_phantom
-from tests.tasks.volumes import network
+from tests.tasks.volumes import network, outline_nearest_body
 
 LEVELS = ("T11", "T12", "L1", "L2", "L3")
-
-
-def outline_nearest(hu, spots):
-    """Outlines the bone that hangs together with what lies next to the patch's own centre."""
-    pieces, count = ndimage.label(hu[0, 0] > 110)
-    votes = np.bincount(pieces[np.linalg.norm(_POINTS, axis=-1) < 10], minlength=count + 1)
-    votes[0] = 0
-    return [((pieces == votes.argmax()) & bool(votes.any())).astype(np.float32)[None, None]]
 
 
 def name_shifted(phantom, shift_mm):
@@ -38,7 +28,7 @@ def test_bodies_are_found_from_a_chain_that_is_out_of_step(shift_mm):
     phantom = make_phantom(levels=LEVELS, spacing_mm=(1.5, 1.5, 1.5))
     told = []
     bodies = walk_column(
-        phantom.image, network("outline", outline_nearest), name_shifted(phantom, shift_mm), told.append
+        phantom.image, network("outline", outline_nearest_body), name_shifted(phantom, shift_mm), told.append
     )
     found = np.array([body.center_mm for body in bodies])
     for name in LEVELS:

@@ -163,6 +163,8 @@ def _settle(
     The body of S1, which that network is taught not to outline, stays where the detector saw it, or is looked
     for below the last body. Where the walk finds too little, the first answer stands.
     """
+    if len(named.points) < 2:
+        return named
     bodies = walk_column(image, _load("outline", options), named, lambda done: tell("walk", done))
     sacral = [p for p, name in zip(named.points, named.levels, strict=True) if name == _SACRUM]
     candidates = [
