@@ -140,6 +140,33 @@ def _interval(summary: Summary, metric: str) -> str:
     return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
 
 
+def cut_spineless(scan: spinelab.Image, truth: dict[int, Any]) -> dict[str, spinelab.Image]:
+    """Returns parts of a scan that hold no vertebra: what lies well to either side and well in front."""
+    upright = scan.reoriented("LPS")
+    index = upright.geometry.world_to_index(np.array(list(truth.values())))
+    spacing = np.asarray(upright.spacing_mm)
+    low, high = index.min(axis=0), index.max(axis=0)
+    size = np.asarray(upright.array.shape)
+    parts = {
+        "right": (np.zeros(3), np.array([low[0] - 70 / spacing[0], size[1], size[2]])),
+        "left": (np.array([high[0] + 70 / spacing[0], 0, 0]), size),
+        "front": (np.zeros(3), np.array([size[0], low[1] - 45 / spacing[1], size[2]])),
+    }
+    crops = {}
+    for name, (start, stop) in parts.items():
+        first, last = start.astype(int), np.minimum(stop.astype(int), size)
+        if (((last - first) * spacing) >= 50).all():
+            crops[name] = upright.cropped(first.tolist(), last.tolist())
+    return crops
+
+
+def render_spineless(found: dict[str, int]) -> str:
+    """Returns the Markdown lines on parts without a spine."""
+    wrong = [f"{name} ({count})" for name, count in found.items() if count]
+    text = f"Parts of the same scans without a spine (beside and in front of it): {len(found)} read, "
+    return text + (f"vertebrae invented in {', '.join(wrong)}.\n" if wrong else "no vertebra invented.\n")
+
+
 def draw_points(results: list[Result], path: Path) -> None:
     """Draws reference (rings) and found (dots) centres of every case, seen from the side."""
     figure = Figure(figsize=(2.1 * len(results), 6), layout="constrained")
@@ -199,13 +226,18 @@ def main() -> None:
     arguments = parser.parse_args()
     options = SegmentOptions(weights=arguments.weights)
     results = []
+    spineless: dict[str, int] = {}
     for case in list_cases(arguments.data, arguments.group):
         results.append(score(case, options, arguments.previews))
         print(case_row(results[-1]), flush=True)
+        assert case.image is not None
+        scan = check_ct(spinelab.read(case.image)).image
+        for part, crop in cut_spineless(scan, results[-1].truth).items():
+            spineless[f"{case.name} {part}"] = len(spinelab.segment(crop, options).spine.vertebrae)
     from spinelab.models import weights_digest
 
     digests = ", ".join(f"{name} {digest[:12]}" for name, digest in weights_digest(arguments.weights).items())
-    text = render(results, arguments.title, digests)
+    text = render(results, arguments.title, digests) + "\n" + render_spineless(spineless)
     print(text)
     if arguments.write is not None:
         drawing = arguments.write.parent / "pictures" / f"{arguments.group}.png"

