@@ -159,8 +159,8 @@ class OutlineSample:
 class OutlineSampler:
     """Draws single vertebrae from prepared cases with masks, as scanned.
 
-    The body of S1 is drawn too, with or without a mask, as nothing to outline: where the column goes on and the network outlines
-    nothing, the sacrum has begun.
+    The body of S1 is drawn too, with or without a mask, as nothing to outline: where the column goes on and
+    the network outlines nothing, the sacrum has begun.
     """
 
     def __init__(self, cases: list[Prepared], weights: list[float]) -> None:

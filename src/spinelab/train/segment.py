@@ -75,8 +75,9 @@ def main_recipe(data: Path, out: Path, options: TrainOptions) -> None:
     cache = out / "cache"
     locate = [prepare(case, cache, spacing_mm=LOCATE_SPACING_MM) for case in cases]
     train_locate(locate, out, options)
+    outline = _outline_cases(cases, locate, cache)
     del locate
-    train_outline(_outline_cases(cases, locate, cache), out, options)
+    train_outline(outline, out, options)
     export_onnx(out)
     write_card(out, [case.name for case in cases], options)
     draw_curves(out)
@@ -98,11 +99,8 @@ def allow_open_files(cases: int) -> None:
 def _outline_cases(cases: list[Case], located: list[Prepared], cache: Path) -> list[Prepared]:
     """Prepares the cases with masks, as scanned, and those whose S1 teaches what not to outline."""
     masked = [case for case in cases if case.vertebrae or case.organs]
-    sacral = [
-        case
-        for case, seen in zip(cases, located, strict=True)
-        if SACRUM in seen.labels and case not in masked
-    ]
+    with_s1 = [case for case, seen in zip(cases, located, strict=True) if SACRUM in seen.labels]
+    sacral = [case for case in with_s1 if case not in masked]
     return [prepare(case, cache, spacing_mm=None) for case in [*masked, *(sacral if masked else [])]]
 
 
