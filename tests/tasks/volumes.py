@@ -72,16 +72,20 @@ def find_blobs(hu, *, label_of=lambda height: 20, least_hu=500.0):
     return [heat[None, None], tissue, levels]
 
 
+_LEFT, _POSTERIOR, _SUPERIOR = np.moveaxis(_POINTS, -1, 0)
+_CORE = np.ix_(np.abs(_LEFT[:, 0, 0]) < 12, np.abs(_POSTERIOR[0, :, 0]) < 11, np.ones(_POINTS.shape[2], bool))
+_NEAR = np.linalg.norm(_POINTS[_CORE], axis=-1) < 10
+
+
 def outline_nearest_body(hu, spots):
     """Stands in for the outline network: the bone as high as the body nearest to the patch's centre."""
     bone = hu[0, 0] > 110
-    left, posterior, superior = np.moveaxis(_POINTS, -1, 0)
-    pieces, count = ndimage.label(bone & (np.abs(left) < 12) & (np.abs(posterior) < 11))
-    votes = np.bincount(pieces[np.linalg.norm(_POINTS, axis=-1) < 10], minlength=count + 1)
+    pieces, count = ndimage.label(bone[_CORE])
+    votes = np.bincount(pieces[_NEAR], minlength=count + 1)
     votes[0] = 0
-    body = superior[(pieces == votes.argmax()) & bool(votes.any())]
-    if body.size == 0:
+    if not votes.any():
         return [np.zeros_like(hu)]
-    height = superior + 0.3 * np.maximum(posterior - 20, 0)
+    body = _SUPERIOR[_CORE][pieces == votes.argmax()]
+    height = _SUPERIOR + 0.3 * np.maximum(_POSTERIOR - 20, 0)
     mine = bone & (height > body.min() - 1.5) & (height < body.max() + 1.5)
     return [mine.astype(np.float32)[None, None]]

@@ -102,12 +102,15 @@ def outline_one(
 def _sample(image: Image, index: NDArray[np.float64]) -> tuple[Floats, NDArray[np.bool_]]:
     """Linear samples of the scan at voxel indices (..., 3), air outside, and where it was in view."""
     shape = np.asarray(image.array.shape)
-    in_view = np.asarray(((index > -0.5) & (index < shape - 0.5)).all(-1))
-    low = np.clip(np.floor(index.reshape(-1, 3).min(axis=0)).astype(int), 0, shape - 1)
-    high = np.clip(np.ceil(index.reshape(-1, 3).max(axis=0)).astype(int) + 1, low + 1, shape)
+    axes = np.ascontiguousarray(np.moveaxis(index, -1, 0))
+    in_view = np.ones(index.shape[:-1], bool)
+    for along, size in zip(axes, shape, strict=True):
+        in_view &= (along > -0.5) & (along < size - 0.5)
+    low = np.clip(np.floor([along.min() for along in axes]).astype(int), 0, shape - 1)
+    high = np.clip(np.ceil([along.max() for along in axes]).astype(int) + 1, low + 1, shape)
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     part = image.array[box].astype(np.float32)
-    coordinates = np.moveaxis(index - low, -1, 0)
+    coordinates = axes - low[:, None, None, None]
     hu = ndimage.map_coordinates(part, coordinates, order=1, mode="nearest", output=np.float32)
     return np.where(in_view, np.clip(hu, -1024, 3071), -1024).astype(np.float32), in_view
 
