@@ -9,7 +9,7 @@ from spinelab.tasks.walk import walk_column
 from tests.phantom import make_phantom
 from tests.tasks.volumes import network, outline_nearest_body
 
-LEVELS = ("T11", "T12", "L1", "L2", "L3")
+LEVELS = ("T12", "L1", "L2", "L3")
 
 
 def name_shifted(phantom, shift_mm):
@@ -17,15 +17,15 @@ def name_shifted(phantom, shift_mm):
     candidates = []
     for place, name in enumerate(LEVELS):
         vector = np.full(26, 0.01)
-        vector[17 + place] = 1.0
+        vector[18 + place] = 1.0
         center = np.array(phantom.truth[name].center_mm) + np.array([0.0, 0.0, shift_mm])
         candidates.append(Candidate(tuple(center), 0.8, vector))
     return name_column(trace_column(candidates))
 
 
-@pytest.mark.parametrize("shift_mm", [0.0, 7.0, -9.0, 13.0])
+@pytest.mark.parametrize("shift_mm", [0.0, -9.0, 13.0])
 def test_bodies_are_found_from_a_chain_that_is_out_of_step(shift_mm):
-    phantom = make_phantom(levels=LEVELS, spacing_mm=(1.5, 1.5, 1.5))
+    phantom = make_phantom(levels=LEVELS, spacing_mm=(2.0, 2.0, 3.0))
     told = []
     bodies = walk_column(
         phantom.image, network("outline", outline_nearest_body), name_shifted(phantom, shift_mm), told.append

@@ -15,6 +15,8 @@ Floats = NDArray[np.float32]
 _HALF = 128
 #: The middle of a body, left-right and front-back, and how many of its voxels tell where it lies.
 _CORE_MM, _LEAST_CORE = 10.0, 300
+#: The meant vertebra's own piece is the one with the most voxels this near to the centre.
+_NEAR_MM = 15.0
 #: The body in the patch: so far to the sides and to the back of its centre.
 _BODY_ASIDE_MM, _BODY_BACK_MM = 20.0, 12.0
 #: Less of a body than this on the border of the scan is a lip, not a cut.
@@ -31,6 +33,7 @@ def _local_points() -> Floats:
 
 
 _POINTS = _local_points()
+_NEAR = np.linalg.norm(_POINTS, axis=-1) < _NEAR_MM
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +124,7 @@ def _own_piece(probability: Floats) -> Floats:
     pieces, count = ndimage.label(inside)
     if count == 0:
         return np.zeros_like(probability)
-    near = np.linalg.norm(_POINTS, axis=-1) < 15
-    votes = np.bincount(pieces[near & inside], minlength=count + 1)
+    votes = np.bincount(pieces[_NEAR & inside], minlength=count + 1)
     if votes[1:].sum() == 0:
         return np.zeros_like(probability)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)

@@ -144,6 +144,8 @@ def _outline_all(
             frame=frames[place],
             others_mm=np.delete(centers, place, axis=0),
         )
+        if not options.partial and _is_cut(image, patch):
+            continue
         found = _Found(
             name, centers[place], float(named.probabilities[place]), None if point.inserted else point.score
         )
@@ -200,7 +202,7 @@ def _draw(image: Image, canvas: Canvas, patch: Patch, found: _Found) -> Vertebra
     if found.detection is None:
         flags.append("centre inferred")
     center = found.center_mm
-    cut = patch.body_is_cut or not bool(image.geometry.contains(center, margin_mm=_AT_BORDER_MM))
+    cut = _is_cut(image, patch)
     if cut:
         flags.append("cut")
     point: Point = (float(center[0]), float(center[1]), float(center[2]))
@@ -212,6 +214,11 @@ def _draw(image: Image, canvas: Canvas, patch: Patch, found: _Found) -> Vertebra
         detection=found.detection,
         flags=tuple(flags),
     )
+
+
+def _is_cut(image: Image, patch: Patch) -> bool:
+    """Whether the field of view cuts the body."""
+    return patch.body_is_cut or not bool(image.geometry.contains(patch.center_mm, margin_mm=_AT_BORDER_MM))
 
 
 def _beyond(
@@ -269,8 +276,11 @@ def _next_level(named: NamedColumn, end: int, side: int) -> str | None:
 
 def _warnings(vertebrae: list[Vertebra], named: NamedColumn | None) -> tuple[str, ...]:
     if not vertebrae:
-        only = "Only the sacrum was found; no vertebra is in view." if named else ""
-        return (only or "No vertebra was found in this scan.",)
+        if named is None:
+            return ("No vertebra was found in this scan.",)
+        if set(named.levels) <= {_SACRUM}:
+            return ("Only the sacrum was found; no vertebra is in view.",)
+        return ("No vertebra is wholly in view; those that are cut were left out as asked.",)
     warnings = []
     blank = [v.level for v in vertebrae if "no outline" in v.flags]
     if blank:
