@@ -235,10 +235,23 @@ def test_vertebrae_that_come_more_often_in_a_case_count_less_each():
     assert sampler.chances[:4].sum() / sampler.chances[4] == pytest.approx(2), "the root of four"
 
 
-def test_the_sacrum_and_marked_centres_without_a_mask_are_not_outlined():
+def test_marked_centres_without_a_mask_are_not_drawn():
     case = column_case((40, 40, 120), (3, 3, 3), radius_mm=6, labels=(23, 24, 26))
     case.vertebrae[case.vertebrae == 23] = 0
-    assert OutlineSampler([case], [1.0]).vertebrae == [(0, 1)]
+    assert OutlineSampler([case], [1.0]).vertebrae == [(0, 1), (0, 2)]
+
+
+@pytest.mark.usefixtures("_plain")
+def test_the_body_of_s1_is_shown_with_nothing_to_outline():
+    case = column_case((50, 70, 60), (2, 2, 2.5), radius_mm=9, labels=(24, 26))
+    sampler = OutlineSampler([case], [1.0])
+    sampler.vertebrae, sampler.chances = [(0, 1)], np.ones(1)
+    drawn = sampler.draw(np.random.default_rng(2))
+    middle = drawn.hu[0, 24:64, 4:44, 10:50]
+    assert (middle > 850).any(), "the body of S1 is in the patch"
+    assert (drawn.mask == 0).all()
+    sampler.vertebrae = [(0, 0)]
+    assert (sampler.draw(np.random.default_rng(2)).mask > 0.5).sum() > 300, "that of L5 is outlined"
 
 
 def test_a_collapse_takes_height_in_front_more_than_behind():
