@@ -23,7 +23,7 @@ def name_shifted(phantom, shift_mm):
     return name_column(trace_column(candidates))
 
 
-@pytest.mark.parametrize("shift_mm", [0.0, -9.0, 13.0])
+@pytest.mark.parametrize("shift_mm", [-9.0, 13.0])
 def test_bodies_are_found_from_a_chain_that_is_out_of_step(shift_mm):
     phantom = make_phantom(levels=LEVELS, spacing_mm=(2.0, 2.0, 3.0))
     told = []
