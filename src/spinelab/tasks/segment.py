@@ -35,7 +35,7 @@ _SIZES = (0.5, 1.3)
 _APART_MM, _LEAST_SHARE = 14.0, 0.5
 #: Level evidence from which a place below the last body is taken for S1.
 _LEAST_SACRUM = 0.35
-#: Mean height of the heat along a chain. Training scans: 0.62 to 0.68 on columns, 0.29 on a hip and ribs; half-way.
+#: Least mean heat along a chain. Training scans: 0.62 to 0.68 on columns, 0.29 on a hip and ribs; half-way.
 _LEAST_SCORE = 0.45
 _SACRUM = "S"
 
