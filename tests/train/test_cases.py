@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from spinelab.errors import InputError
-from spinelab.train.cases import find_cases, read_flat_centers, vertebrae_of_organs
+from spinelab.labels import convert_mask
+from spinelab.train.cases import find_cases, read_flat_centers
+from spinelab.volume import Geometry, Mask
 
 
 def touch(folder, *names):
@@ -126,4 +128,6 @@ def test_flat_centres_of_another_frame_are_refused(tmp_path):
 def test_organ_numbers_become_verse_numbers():
     organs = np.array([0, 5, 25, 26, 27, 31, 32, 43, 44, 50, 51, 92], np.uint8)
     # L5 is 27 and C1 is 50 in TotalSegmentator v2; 25 and 26 are sacrum and S1; the rest is no vertebra
-    assert vertebrae_of_organs(organs).tolist() == [0, 0, 26, 26, 24, 20, 19, 8, 7, 1, 0, 0]
+    mask = Mask(organs[:, None, None], Geometry.from_spacing((12, 1, 1), (1, 1, 1)))
+    found = convert_mask(mask, "totalsegmentator_v2", "verse", drop=True).array[:, 0, 0]
+    assert found.tolist() == [0, 0, 26, 26, 24, 20, 19, 8, 7, 1, 0, 0]

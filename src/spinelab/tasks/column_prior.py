@@ -22,6 +22,8 @@ Float = NDArray[np.float64]
 
 #: Above C1 and below S1 a peak may sit on the skull base or on lower sacral segments: never vertebrae.
 SKULL, LOWER_SACRAL = "skull", ("S2", "S3", "S4")
+#: Sizes of people against the mean adult, from infants to giants.
+SIZES = (0.5, 1.3)
 _USUAL = levels_between("C1", "L5")
 RUNGS: dict[str, float] = {
     SKULL: -1.0,

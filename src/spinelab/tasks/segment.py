@@ -12,7 +12,7 @@ from spinelab import models
 from spinelab.anatomy import ORDER, level, levels_between
 from spinelab.errors import ModalityError
 from spinelab.spine import Point, Spine, Vertebra
-from spinelab.tasks.column_prior import expected_spacing_mm
+from spinelab.tasks.column_prior import SIZES, expected_spacing_mm
 from spinelab.tasks.frames import column_frames
 from spinelab.tasks.level_evidence import SACRUM_CLASS, Candidate
 from spinelab.tasks.locate import Overview, candidate_at, find_candidates, look_over
@@ -29,8 +29,6 @@ _USUAL = levels_between("C1", "L5")
 _LEAST_PART_MM3 = 1500.0
 #: A body whose centre is nearer to the border than this is cut; one farther out than that is out of view.
 _AT_BORDER_MM, _FARTHEST_OUT_MM = 4.0, 18.0
-#: From infants to giants, against the mean adult.
-_SIZES = (0.5, 1.3)
 #: A body nearer to the detected S1 than this is S1; a walk must find this share of the traced bodies.
 _APART_MM, _LEAST_SHARE = 14.0, 0.5
 #: Level evidence from which a place below the last body is taken for S1.
@@ -258,7 +256,7 @@ def _step_on(named: NamedColumn, centers: Floats, name: str, end: int, side: int
     step = centers[end] - centers[end - side]
     length = float(np.linalg.norm(step))
     size = length / _spacing_mm(named.levels[end], named.levels[end - side])
-    onward = float(np.clip(size, *_SIZES)) * _spacing_mm(name, named.levels[end])
+    onward = float(np.clip(size, *SIZES)) * _spacing_mm(name, named.levels[end])
     return np.asarray(centers[end] + step / length * onward)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinelab.models import Network
-from spinelab.tasks.column_prior import expected_spacing_mm
+from spinelab.tasks.column_prior import SIZES, expected_spacing_mm
 from spinelab.tasks.frames import column_frames
 from spinelab.tasks.naming import NamedColumn
 from spinelab.tasks.outline import Patch, outline_one
@@ -24,8 +24,6 @@ Floats = NDArray[np.float64]
 _STARTS, _AGREE = 4, 2
 #: Middles nearer than this share of the spacing are one body's.
 _SAME_BODY = 0.42
-#: From infants to giants, against the mean adult.
-_SIZES = (0.5, 1.3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +77,7 @@ def _line(named: NamedColumn) -> tuple[Floats, Floats]:
     pairs = list(zip(named.levels[:-1], named.levels[1:], strict=True))
     expected = np.array([expected_spacing_mm(upper, lower)[0] for upper, lower in pairs])
     gaps = np.linalg.norm(np.diff(centers, axis=0), axis=1)
-    size = float(np.clip(np.median(gaps / expected), *_SIZES))
+    size = float(np.clip(np.median(gaps / expected), *SIZES))
     above = centers[0] + (centers[0] - centers[1]) / gaps[0] * expected[0] * size
     below = centers[-1] + (centers[-1] - centers[-2]) / gaps[-1] * expected[-1] * size
     knots = np.vstack([above, centers, below])

@@ -13,8 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from spinelab.anatomy import level
 from spinelab.errors import InputError
 
@@ -130,12 +128,3 @@ def read_flat_centers(path: Path) -> dict[int, tuple[float, float, float]]:
         label = SACRUM if entry["level"] == "S1" else level(entry["level"]).label
         centers[label] = (-float(x), -float(y), float(z))
     return centers
-
-
-def vertebrae_of_organs(organs: np.ndarray) -> np.ndarray:
-    """Turns TotalSegmentator v2 numbers into VerSe numbers, sacrum and S1 as 26, all else 0."""
-    table = np.zeros(256, np.uint8)
-    table[25:27] = SACRUM
-    for number in range(27, 51):
-        table[number] = 51 - number
-    return np.asarray(table[organs])

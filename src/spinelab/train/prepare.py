@@ -17,7 +17,8 @@ from scipy import ndimage
 from spinelab.anatomy import BY_LABEL, VERTEBRA_LABELS
 from spinelab.errors import InputError
 from spinelab.io import read, read_mask, verse
-from spinelab.train.cases import SACRUM, Case, read_flat_centers, vertebrae_of_organs
+from spinelab.labels import convert_mask
+from spinelab.train.cases import SACRUM, Case, read_flat_centers
 from spinelab.train.paint import paint_classes
 from spinelab.volume import Geometry, Image, Mask
 
@@ -143,7 +144,7 @@ def _read_vertebrae(case: Case, organs: Mask | None) -> Mask | None:
     if case.vertebrae is not None:
         mask = read_mask(case.vertebrae).reoriented("LPS")
     elif organs is not None:
-        mask = Mask(vertebrae_of_organs(organs.array), organs.geometry)
+        mask = convert_mask(organs, "totalsegmentator_v2", "verse", drop=True)
     else:
         return None
     labels = mask.labels()
