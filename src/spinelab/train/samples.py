@@ -49,10 +49,11 @@ class LocateSample:
 
 
 class LocateSampler:
-    """Draws locate samples from prepared cases (3 mm, LPS)."""
+    """Draws locate samples from prepared cases (3 mm, LPS); `simulate` bends the columns."""
 
-    def __init__(self, cases: list[Prepared], weights: list[float]) -> None:
+    def __init__(self, cases: list[Prepared], weights: list[float], *, simulate: bool = True) -> None:
         self.cases = cases
+        self.simulate = simulate
         self.chances = np.asarray(weights) / np.sum(weights)
         self._maps = lru_cache(maxsize=_KEPT)(self._build)
 
@@ -68,7 +69,7 @@ class LocateSampler:
             middle = case.centers[rng.integers(len(case.centers))] + rng.uniform(-1, 1, 3) * (22, 16, 14)
         else:
             middle = rng.uniform(0, 1, 3) * size
-        warp = augment.draw_warp(rng, bend_deg=14, turn_deg=(9, 9, 9))
+        warp = augment.draw_warp(rng, bend_deg=14 if self.simulate else 0, turn_deg=(9, 9, 9))
         points = augment.grid_mm(LOCATE_SHAPE, LOCATE_SPACING_MM, np.zeros(3))
         index = warp.source(points) / LOCATE_SPACING_MM + torch.from_numpy(middle).float()
         inside = ((index > -0.5) & (index < torch.from_numpy(size - 0.5).float())).all(-1)
@@ -160,11 +161,12 @@ class OutlineSampler:
     """Draws single vertebrae from prepared cases with masks, as scanned.
 
     The body of S1 is drawn too, with or without a mask, as nothing to outline: where the column goes on and
-    the network outlines nothing, the sacrum has begun.
+    the network outlines nothing, the sacrum has begun. `simulate` bends columns and collapses vertebrae.
     """
 
-    def __init__(self, cases: list[Prepared], weights: list[float]) -> None:
+    def __init__(self, cases: list[Prepared], weights: list[float], *, simulate: bool = True) -> None:
         self.cases = cases
+        self.simulate = simulate
         self.vertebrae = []
         for number, case in enumerate(cases):
             present = {SACRUM, *np.unique(case.vertebrae[::2, ::2, ::2]).tolist()}
@@ -183,9 +185,11 @@ class OutlineSampler:
         centers = case.centers * case.spacing_mm
         frame = augment.rotation(rng, (7, 7, 12)) @ self.frames[number][place]
         center = centers[place] + _wobble(case, place, rng) @ self.frames[number][place]
-        warp = augment.draw_warp(rng, bend_deg=9, turn_deg=(0, 0, 0))
+        warp = augment.draw_warp(rng, bend_deg=9 if self.simulate else 0, turn_deg=(0, 0, 0))
         points = augment.grid_mm(OUTLINE_SHAPE, OUTLINE_SPACING_MM, np.asarray(OUTLINE_OFFSET_MM))
-        local = _collapse(warp.source(points), rng)
+        local = warp.source(points)
+        if self.simulate:
+            local = _collapse(local, rng)
         source = local @ torch.from_numpy(frame).float() + torch.from_numpy(center).float()
         index = source / torch.from_numpy(case.spacing_mm).float()
         hu, mask = self._read(case, index, int(case.labels[place]), rng)

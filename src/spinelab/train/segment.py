@@ -44,6 +44,8 @@ class TrainOptions:
         split: JSON file with lists "train" and "held_out" of case names; none: train on all.
         start: Folder of an earlier run whose weights to start from.
         save_every: Steps between checkpoints.
+        simulate: Bend columns and collapse vertebrae; without it samples are only turned, scaled, mirrored,
+            cut and changed in contrast.
     """
 
     locate_steps: int = 4000
@@ -56,6 +58,7 @@ class TrainOptions:
     split: Path | None = None
     start: Path | None = None
     save_every: int = 100
+    simulate: bool = True
 
 
 def main_recipe(data: Path, out: Path, options: TrainOptions) -> None:
@@ -123,7 +126,7 @@ def train_locate(cases: list[Prepared], out: Path, options: TrainOptions) -> Non
     cases = [case for case in cases if len(case.centers) > 1]
     if not cases:
         raise InputError("no case shows two whole vertebrae; the locate network needs at least one that does")
-    sampler = LocateSampler(cases, [_locate_weight(case) for case in cases])
+    sampler = LocateSampler(cases, [_locate_weight(case) for case in cases], simulate=options.simulate)
 
     def batch(rng: np.random.Generator) -> list[Tensor]:
         return _stack([sampler.draw(rng) for _ in range(options.batch)])
@@ -147,7 +150,8 @@ def train_outline(cases: list[Prepared], out: Path, options: TrainOptions) -> No
     """Trains the outline network; writes ``outline.pt`` and ``outline.csv``."""
     if not cases:
         raise InputError("no case has a mask of its vertebrae; the outline network needs at least one")
-    sampler = OutlineSampler(cases, [1.0 if not case.painted else 0.6 for case in cases])
+    weights = [1.0 if not case.painted else 0.6 for case in cases]
+    sampler = OutlineSampler(cases, weights, simulate=options.simulate)
 
     def batch(rng: np.random.Generator) -> list[Tensor]:
         return _stack([sampler.draw(rng) for _ in range(2 * options.batch)])
