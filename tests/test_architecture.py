@@ -17,7 +17,7 @@ FLOORS = (
     {"volume"},
     {"spine"},
     {"io", "nets", "models", "labels", "measurement", "evaluation"},
-    {"report"},
+    {"simulate", "report"},
     {"tasks"},
     {"train"},
     {"cli"},

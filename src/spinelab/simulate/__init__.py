@@ -1,0 +1,1 @@
+"""Deformed spines with exact truth: curves, collapse, degeneration, for CT and MR."""
