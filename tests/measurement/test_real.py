@@ -13,7 +13,7 @@ from spinelab.io import read, read_mask
 from spinelab.measurement import measure
 from spinelab.measurement.density import detect_contrast
 from spinelab.measurement.frames import column_axes
-from spinelab.tasks.measure import spine_of_mask
+from spinelab.measurement.named_mask import spine_of_mask
 from spinelab.volume import Mask
 
 DATA = Path(os.environ.get("SPINELAB_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -2,13 +2,11 @@
 
 import json
 
-import numpy as np
 import pytest
 
-from spinelab.errors import GeometryError, LabelError
+from spinelab.errors import GeometryError
 from spinelab.io import verse, write_mask
-from spinelab.tasks.measure import measure_files, spine_of_mask
-from spinelab.volume import Geometry, Mask
+from spinelab.tasks.measure import measure_files
 from tests.phantom import make_phantom
 from tests.scan_files import save_scan
 
@@ -25,32 +23,6 @@ def files(phantom, tmp_path_factory):
     folder = tmp_path_factory.mktemp("measure")
     write_mask(phantom.mask, folder / "mask.nii.gz")
     return save_scan(phantom.image, folder / "case.nii.gz"), folder / "mask.nii.gz"
-
-
-def test_centres_found_from_the_mask_lie_in_the_bodies(phantom):
-    spine = spine_of_mask(phantom.mask)
-    assert spine.levels == LEVELS
-    for vertebra in spine.vertebrae:
-        truth = phantom.truth[vertebra.level].center_mm
-        assert np.linalg.norm(np.subtract(vertebra.center_mm, truth)) < 6.0
-        assert vertebra.probability == 1.0
-
-
-def test_given_centres_are_kept(phantom):
-    assert spine_of_mask(phantom.mask, {20: (1.0, 2.0, 3.0)})["L1"].center_mm == (1.0, 2.0, 3.0)
-
-
-def test_sacrum_and_coccyx_are_no_vertebrae():
-    array = np.zeros((8, 8, 8), dtype=np.uint8)
-    array[1:7, 1:7, 1:3], array[1:7, 1:7, 4:7] = 26, 24
-    mask = Mask(array, Geometry.from_spacing((8, 8, 8), (3.0, 3.0, 3.0)))
-    assert spine_of_mask(mask).levels == ("L5",)
-
-
-def test_strange_labels_are_refused():
-    mask = Mask(np.full((2, 2, 2), 50, dtype=np.uint8), Geometry.from_spacing((2, 2, 2), (1, 1, 1)))
-    with pytest.raises(LabelError, match="labels 50, which are no VerSe vertebra numbers; convert it first"):
-        spine_of_mask(mask)
 
 
 def test_files_in_measurements_out(files, phantom, tmp_path):

@@ -22,7 +22,7 @@ from spinelab.measurement.slip import DiscSide, measure_slip
 from spinelab.spine import Curvature, Heights, Point, Spine, Vertebra
 from spinelab.volume import Image, Mask
 
-__all__ = ["measure"]
+__all__ = ["Column", "find_column", "measure"]
 
 #: Slices farther apart than this along the body's axis are flagged.
 THICK_MM = 3.0
@@ -42,6 +42,60 @@ class _Finding:
     cutout: Cutout | None
     body: Body | None
     slice_mm: float
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """The bodies of a mask's vertebrae.
+
+    Attributes:
+        vertebrae: From the head down; completeness, frame and centre filled in where a body was found.
+        bodies: Level -> its body; none for C1, the sacrum and what shows no endplate.
+        sacrum: The sacral endplate, where it is in view.
+    """
+
+    vertebrae: tuple[Vertebra, ...]
+    bodies: dict[str, Body]
+    sacrum: SacralEndplate | None
+
+    def endplates(self) -> list[Endplates]:
+        """Returns what `spinelab.measurement.curvature` measures angles from, as if slices were thin."""
+        plates = [_endplates(name, body, 1.0) for name, body in self.bodies.items()]
+        return plates + _sacral_endplates(self.sacrum)
+
+
+def find_column(mask: Mask, spine: Spine) -> Column:
+    """Finds the body of every vertebra, without measuring it.
+
+    Args:
+        mask: (i, j, k) VerSe numbers on the scan's own grid, whole vertebrae or bodies alone.
+        spine: Vertebrae with levels and about where their bodies are (LPS mm).
+    """
+    findings, sacral = _find_all(mask, spine, find_boxes(mask, spine.centers_mm))
+    vertebrae = []
+    for finding in findings:
+        vertebra = finding.vertebra
+        if finding.cutout is None:
+            continue
+        cut, _ = find_cuts(finding.cutout, finding.body)
+        vertebra = replace(vertebra, complete=vertebra.complete and not cut)
+        if finding.body is not None:
+            vertebra = replace(vertebra, frame=finding.body.frame, center_mm=_point(finding.body.center_mm))
+        vertebrae.append(vertebra)
+    bodies = {f.vertebra.level: f.body for f in findings if f.body is not None}
+    return Column(tuple(vertebrae), bodies, sacral)
+
+
+def _find_all(
+    mask: Mask, spine: Spine, boxes: dict[int, Slices]
+) -> tuple[list[_Finding], SacralEndplate | None]:
+    """Finds every body, and the sacral endplate below the last."""
+    findings = [
+        _find(mask, boxes, vertebra, axes)
+        for vertebra, axes in zip(spine.vertebrae, column_axes(spine.centers_mm), strict=True)
+    ]
+    findings = _exclude_spill(findings)
+    return findings, _find_sacrum(mask, boxes, findings)
 
 
 def measure(image: Image | None, mask: Mask, spine: Spine) -> Spine:
@@ -73,12 +127,7 @@ def measure(image: Image | None, mask: Mask, spine: Spine) -> Spine:
     _check_grids(image, mask)
     ct = image if image is not None and image.modality in ("CT", "unknown") else None
     boxes = find_boxes(mask, spine.centers_mm)
-    findings = [
-        _find(mask, boxes, vertebra, axes)
-        for vertebra, axes in zip(spine.vertebrae, column_axes(spine.centers_mm), strict=True)
-    ]
-    findings = _exclude_spill(findings)
-    sacral = _find_sacrum(mask, boxes, findings)
+    findings, sacral = _find_all(mask, spine, boxes)
     findings = _place_sacrum(findings, sacral)
     vertebrae = [_describe(ct, mask, boxes, finding, findings) for finding in findings]
     vertebrae = _compare(vertebrae, findings, sacral)
@@ -271,20 +320,17 @@ def _are_neighbours(above: str, below: str) -> bool:
 
 
 def _collect_endplates(findings: Sequence[_Finding], sacral: SacralEndplate | None) -> list[Endplates]:
-    endplates = [
-        Endplates(
-            f.vertebra.level,
-            f.body.center_mm,
-            None if f.body.superior is None else f.body.superior.normal,
-            None if f.body.inferior is None else f.body.inferior.normal,
-            f.slice_mm,
-        )
-        for f in findings
-        if f.body is not None
-    ]
-    if sacral is not None:
-        endplates.append(Endplates("S", sacral.plane.point, sacral.plane.normal, None))
-    return endplates
+    plates = [_endplates(f.vertebra.level, f.body, f.slice_mm) for f in findings if f.body is not None]
+    return plates + _sacral_endplates(sacral)
+
+
+def _endplates(name: str, body: Body, slice_mm: float) -> Endplates:
+    superior, inferior = (None if plane is None else plane.normal for plane in (body.superior, body.inferior))
+    return Endplates(name, body.center_mm, superior, inferior, slice_mm)
+
+
+def _sacral_endplates(sacral: SacralEndplate | None) -> list[Endplates]:
+    return [] if sacral is None else [Endplates("S", sacral.plane.point, sacral.plane.normal, None)]
 
 
 def _warn(image: Image | None, mask: Mask, findings: Sequence[_Finding], curvature: Curvature) -> list[str]:
