@@ -19,7 +19,7 @@ FLOORS = (
     {"io", "nets", "models", "labels", "measurement", "evaluation"},
     {"simulate", "report"},
     {"tasks"},
-    {"train"},
+    {"train", "archive"},
     {"cli"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
