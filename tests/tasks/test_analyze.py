@@ -12,7 +12,7 @@ from spinelab.errors import OutputError, SpinelabError, UnreadableError
 from spinelab.io import read_mask, read_spine
 from spinelab.spine import Spine
 from spinelab.tasks import analyze as task
-from spinelab.tasks.analyze import OUTPUTS, analyze, segment_scan
+from spinelab.tasks.analyze import OUTPUTS, analyze, analyze_image, segment_scan
 from spinelab.tasks.segment import Segmentation, SegmentOptions
 from spinelab.volume import Mask
 from tests.phantom import make_phantom
@@ -92,6 +92,14 @@ def test_the_table_has_a_row_a_vertebra(result):
 def test_progress_goes_through_the_stages(result):
     stages = list(dict.fromkeys(result[2]))
     assert stages == ["read", "outline", "measure", "write", "report"]
+
+
+@pytest.mark.usefixtures("_known")
+def test_an_image_in_memory_gives_the_same_under_the_name_given(result, phantom, tmp_path):
+    found = analyze_image(phantom.image, tmp_path, name="case-1", options=SegmentOptions(threads=1))
+    assert {path.name for path in tmp_path.iterdir()} == {"case-1" + ending for ending in OUTPUTS.values()}
+    assert found.spine.manifest["input"] == "case-1"
+    assert found.spine.vertebrae == result[0].spine.vertebrae
 
 
 @pytest.mark.usefixtures("_known")

@@ -65,16 +65,54 @@ def analyze(
         ModelError: The weights are missing or damaged.
         OutputError: The folder cannot be written.
     """
-    watch = Stopwatch()
-    source, target = Path(path), Path(out)
-    tell = progress or _ignore
-    stem = stem_of(source)
+    source = Path(path)
+    called = _Called(stem_of(source), source.resolve().name)
+    return _analyze(lambda: read(source, series=series), Path(out), called, options, progress or _ignore)
+
+
+def analyze_image(
+    image: Image,
+    out: str | Path,
+    *,
+    name: str,
+    options: SegmentOptions = SegmentOptions(),  # noqa: B008 frozen
+    progress: Progress | None = None,
+) -> AnalyzeResult:
+    """Does what `analyze` does with a scan that is in memory already.
+
+    Args:
+        image: CT in HU, (i, j, k) voxels on any grid.
+        out: As in `analyze`.
+        name: What files and manifest are called after, in place of the scan's own file name.
+        options: As in `analyze`.
+        progress: As in `analyze`.
+
+    Raises:
+        InputError: The image is no CT (with its subclasses).
+        ModelError: The weights are missing or damaged.
+        OutputError: The folder cannot be written.
+    """
+    return _analyze(lambda: image, Path(out), _Called(name, name), options, progress or _ignore)
+
+
+@dataclass(frozen=True)
+class _Called:
+    """What outputs are named after, and the input's name in the manifest."""
+
+    stem: str
+    source: str
+
+
+def _analyze(
+    load: Callable[[], Image], target: Path, called: _Called, options: SegmentOptions, tell: Progress
+) -> AnalyzeResult:
+    watch, stem = Stopwatch(), called.stem
     with OutputFolder(target) as folder:
-        image, found = _read_and_segment(source, series, options, tell, watch)
+        image, found = _read_and_segment(load, options, tell, watch)
         with watch.stage("measure"):
             tell("measure", 0.0)
             spine = measure(image, found.mask, found.spine)
-        spine = _with_manifest(spine, source, options, watch)
+        spine = _with_manifest(spine, called.source, options, watch)
         with watch.stage("write"):
             tell("write", 0.0)
             _write_data(found.mask, spine, folder, stem)
@@ -82,7 +120,7 @@ def analyze(
             tell("report", 0.0)
             write_preview(image, found.mask, spine, folder.path(stem + OUTPUTS["preview"]))
             write_report(image, found.mask, spine, folder.path(stem + OUTPUTS["report"]))
-        spine = _with_manifest(spine, source, options, watch)
+        spine = _with_manifest(spine, called.source, options, watch)
         write_spine(spine, folder.path(stem + OUTPUTS["spine"]))
     tell("report", 1.0)
     return AnalyzeResult(
@@ -107,10 +145,10 @@ def segment_scan(
     stem = stem_of(source)
     kinds = ("mask", "centroids")
     with OutputFolder(target) as folder:
-        _, found = _read_and_segment(source, series, options, progress or _ignore, watch)
+        _, found = _read_and_segment(lambda: read(source, series=series), options, progress or _ignore, watch)
         write_mask(found.mask, folder.path(stem + OUTPUTS["mask"]))
         verse.write_centroids(found.spine, found.mask.geometry, folder.path(stem + OUTPUTS["centroids"]))
-    spine = _with_manifest(found.spine, source, options, watch)
+    spine = _with_manifest(found.spine, source.resolve().name, options, watch)
     return AnalyzeResult(found.mask, spine, {kind: target / (stem + OUTPUTS[kind]) for kind in kinds})
 
 
@@ -119,11 +157,11 @@ def _ignore(stage: str, fraction: float) -> None:
 
 
 def _read_and_segment(
-    source: Path, series: str | None, options: SegmentOptions, tell: Progress, watch: Stopwatch
+    load: Callable[[], Image], options: SegmentOptions, tell: Progress, watch: Stopwatch
 ) -> tuple[Image, Segmentation]:
     with watch.stage("read"):
         tell("read", 0.0)
-        checked = check_ct(read(source, series=series))
+        checked = check_ct(load())
     with watch.stage("segment"):
         found = segment(checked.image, options, progress=tell)
     watch.include(found.seconds, replacing="segment")
@@ -138,9 +176,9 @@ def _write_data(mask: Mask, spine: Spine, folder: OutputFolder, stem: str) -> No
     slicer.write_segmentation(mask, spine, folder.path(stem + OUTPUTS["slicer"]))
 
 
-def _with_manifest(spine: Spine, source: Path, options: SegmentOptions, watch: Stopwatch) -> Spine:
+def _with_manifest(spine: Spine, source: str, options: SegmentOptions, watch: Stopwatch) -> Spine:
     chosen = asdict(options)
     chosen["weights"] = options.weights.resolve().name if options.weights else None
     digest = weights_digest(options.weights)
-    manifest = run_manifest(source.resolve().name, chosen, watch, weights=digest)
+    manifest = run_manifest(source, chosen, watch, weights=digest)
     return replace(spine, manifest={**spine.manifest, **manifest})
