@@ -12,6 +12,8 @@ from spinelab.spine import (
     Curvature,
     Curve,
     Density,
+    EndplateShape,
+    Fracture,
     Frame,
     HeightLoss,
     Heights,
@@ -39,6 +41,9 @@ FULL = Vertebra(
     height_loss=HeightLoss(12.0, None, 3.0, -1.0),
     density=Density(140.0, 138.0, 30.0, 9000.0),
     slip=Slip("T12", 2.0, -0.5),
+    slice_mm=2.5,
+    endplates=EndplateShape(3.5, None, 2.0),
+    fracture=Fracture(True, 0.9, 2, "wedge", 31.0, (24.0, 38.0), "own posterior height", ("thick slices",)),
     flags=("metal",),
 )
 CURVE = Curve("coronal", "T12", "S", "L2", 12.0, "left")
@@ -80,6 +85,8 @@ def test_the_filled_spine_survives_the_way_there_and_back():
         ("density", Density, set()),
         ("height_loss", HeightLoss, set()),
         ("slip", Slip, set()),
+        ("endplate_shape", EndplateShape, set()),
+        ("fracture", Fracture, set()),
         ("numbering", Numbering, set()),
         ("curve", Curve, set()),
         ("curvature", Curvature, set()),
@@ -117,6 +124,7 @@ def test_the_schema_reads_the_version_the_code_writes():
         (lambda d: d["vertebrae"][0].pop("complete"), "'complete' is a required property"),
         (lambda d: d["vertebrae"][1]["density"].update(mean_hu=None), "None is not of type 'number'"),
         (lambda d: d["vertebrae"][0].update(center_mm=[1, 2]), "is too short"),
+        (lambda d: d["vertebrae"][1]["fracture"].update(genant_grade=4), "4 is not one of"),
         (lambda d: d.update(schema_version="2.0"), "does not match"),
     ],
 )

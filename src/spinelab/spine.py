@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spinelab.anatomy import ORDER, level
 from spinelab.errors import InputError
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 Point = tuple[float, float, float]
 
 
@@ -86,6 +86,46 @@ class Slip:
 
 
 @dataclass(frozen=True, slots=True)
+class EndplateShape:
+    """What the shape of a body's ends tells beside its heights, in mm; None where it cannot be read.
+
+    Attributes:
+        superior_depression_mm: How deep the upper endplate falls focally below its own smooth surface.
+        inferior_depression_mm: The same of the lower endplate, into the body.
+        lip_mm: How far the rims reach ahead of the anterior wall at mid-height; osteophytes make it large.
+    """
+
+    superior_depression_mm: float | None
+    inferior_depression_mm: float | None
+    lip_mm: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fracture:
+    """Whether a vertebral body has lost height, by how much and against what.
+
+    Attributes:
+        evaluable: False where it cannot be graded; then `reasons` says why and the rest is None.
+        probability: Probability (0 to 1) that the true height loss is at least 20 %.
+        genant_grade: 0 below 20 %, 1 from 20 %, 2 from 25 %, 3 from 40 % (Genant et al. 1993).
+        shape: "wedge", "biconcave" or "crush"; None for grade 0.
+        height_loss_percent: Of the height that has lost most, against what was expected.
+        interval_percent: 90 % interval of it.
+        reference: What was expected from: "own posterior height", "neighbours" or "expected profile".
+        reasons: Of caution; where not evaluable, why.
+    """
+
+    evaluable: bool
+    probability: float | None = None
+    genant_grade: Literal[0, 1, 2, 3] | None = None
+    shape: Literal["wedge", "biconcave", "crush"] | None = None
+    height_loss_percent: float | None = None
+    interval_percent: tuple[float, float] | None = None
+    reference: str | None = None
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Vertebra:
     """One vertebra as found.
 
@@ -98,6 +138,9 @@ class Vertebra:
         frame: Its own axes; None before they are known.
         heights_mm: Mid-sagittal heights; `heights_left_mm` and `heights_right_mm` the planes half-way
             to the left and right edge of the body.
+        slice_mm: Distance of the slices along the body's axis.
+        endplates: Depressions and lips.
+        fracture: Its grade; None before grading.
         flags: Short reasons for caution, e.g. "cut", "metal", "thick slices".
     """
 
@@ -114,6 +157,9 @@ class Vertebra:
     height_loss: HeightLoss | None = None
     density: Density | None = None
     slip: Slip | None = None
+    slice_mm: float | None = None
+    endplates: EndplateShape | None = None
+    fracture: Fracture | None = None
     flags: tuple[str, ...] = ()
 
     @property
@@ -277,6 +323,8 @@ def _vertebra(data: dict[str, Any]) -> Vertebra:
         "height_loss": HeightLoss,
         "density": Density,
         "slip": Slip,
+        "endplates": EndplateShape,
+        "fracture": Fracture,
     }
     for key, kind in parts.items():
         fields[key] = _tuples(kind, fields.get(key))

@@ -82,7 +82,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
-        return "; ".join(map(str, value))
+        return "; ".join(map(_text, value))
     if isinstance(value, (int, str)):
         return str(value)
     return f"{round(float(value), _DIGITS):g}" if abs(value) < 1000 else f"{float(value):.1f}"

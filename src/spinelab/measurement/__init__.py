@@ -14,6 +14,7 @@ from spinelab.measurement.bodies import Body, find_body
 from spinelab.measurement.completeness import find_cuts
 from spinelab.measurement.curvature import Endplates, measure_curvature
 from spinelab.measurement.density import CONTRAST_WARNING, contains_metal, detect_contrast, measure_density
+from spinelab.measurement.endplate_shape import measure_endplate_shape
 from spinelab.measurement.frames import column_axes, frame_of
 from spinelab.measurement.heights import compare_heights, exclude_spill, measure_heights
 from spinelab.measurement.sacrum import SacralEndplate, find_sacral_endplate
@@ -227,6 +228,7 @@ def _describe(
         vertebra,
         complete=complete,
         volume_mm3=cutout.volume_mm3,
+        slice_mm=round(finding.slice_mm, 3),
         flags=_add(vertebra.flags, *(name for name, raised in flags.items() if raised)),
     )
     if body is None:
@@ -251,6 +253,7 @@ def _fill_body(vertebra: Vertebra, body: Body, *, cut: bool) -> Vertebra:
         heights_mm=heights[0],
         heights_left_mm=heights[1],
         heights_right_mm=heights[2],
+        endplates=measure_endplate_shape(body) if readable else None,
     )
 
 
