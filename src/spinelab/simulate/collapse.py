@@ -1,0 +1,278 @@
+"""Collapse of a vertebral body: wedge, biconcave or crush, by a chosen loss of height.
+
+The three shapes and the heights they are judged by are those of Genant et al. (1993): wedge, the anterior
+against the own posterior height; biconcave, the middle against the own posterior height; crush, the posterior
+height against that of the neighbours, the others falling in proportion.
+
+The endplates move along the body's axis, carried whole with the bone and cartilage next to them; the
+cancellous bone between them is squeezed evenly and the disc beside them stretched. Canal and arch stay; only
+of a crush, which lowers the posterior wall, the motion fades out in the first millimetres behind that wall.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.spatial.transform import Rotation
+
+from spinelab.anatomy import level as find_level
+from spinelab.errors import GeometryError, InputError
+from spinelab.measurement.bodies import Body
+from spinelab.measurement.heights import compare_heights, measure_heights
+from spinelab.simulate.axial_map import AxialMap
+from spinelab.simulate.changes import Change, Shade, Site
+from spinelab.simulate.prediction import predict_heights
+from spinelab.simulate.rigid import Array, RigidMotion
+from spinelab.simulate.surroundings import Surroundings, survey
+from spinelab.spine import Heights
+from spinelab.volume import Modality
+
+Shape = Literal["wedge", "biconcave", "crush"]
+Endplate = Literal["superior", "inferior", "both"]
+#: Which endplates give way where nothing else is asked for.
+USUAL_ENDPLATE: dict[Shape, Endplate] = {"wedge": "superior", "biconcave": "both", "crush": "both"}
+#: Largest loss that can be asked for.
+MOST_PERCENT = 70.0
+#: Bone next to an endplate that is carried whole, and disc beside it, as shares of height and gap.
+CARRIED_BONE, CARRIED_DISC, CARRIED_MM = 0.08, 0.3, 1.5
+#: Where in the disc nothing moves any more, as a share of its height.
+FAR_END = 0.9
+#: Smallest share of its height that cancellous bone may be squeezed to.
+DENSEST = 0.12
+#: Over which distance the motion fades out to the sides, ahead and (crush only) behind.
+FADE_ASIDE_MM, FADE_AHEAD_MM, FADE_BEHIND_MM = 10.0, 12.0, 6.0
+#: Radius, 1 on the rim, within which a biconcave endplate is dented.
+DENT_RADIUS = 0.9
+#: Between which shares of the depth a wedged endplate bends.
+HINGE = (0.7, 1.0)
+#: Radius within which cancellous bone may not be squeezed further than allowed; beyond, it gives what it can.
+JUDGED_RADIUS = 0.8
+#: HU of marrow without bone, which gives way, and above which nothing is made denser.
+MARROW_HU, DENSEST_HU = 0.0, 1000.0
+
+
+@dataclass(frozen=True)
+class Collapse:
+    """A vertebral body that has lost height.
+
+    Attributes:
+        level: Of the vertebra.
+        shape: "wedge", "biconcave" or "crush".
+        loss_percent: The loss it shall have, more than 0 and at most 70: a wedge anterior against posterior,
+            biconcave middle against posterior, crush posterior against the neighbours (where none is in view,
+            against itself before).
+        endplate: "superior", "inferior" or "both"; None for the usual one of the shape.
+
+    Raises:
+        InputError: Shape, loss or endplate are none of these.
+        LabelError: There is no such level.
+    """
+
+    level: str
+    shape: Shape
+    loss_percent: float
+    endplate: Endplate | None = None
+
+    def __post_init__(self) -> None:
+        find_level(self.level)
+        if self.shape not in get_args(Shape):
+            raise InputError(f"found shape {self.shape!r}; choose wedge, biconcave or crush")
+        if self.endplate is not None and self.endplate not in get_args(Endplate):
+            raise InputError(f"found endplate {self.endplate!r}; choose superior, inferior or both")
+        if not 0 < self.loss_percent <= MOST_PERCENT:
+            raise InputError(
+                f"found a height loss of {self.loss_percent:g} %; choose more than 0 and at most "
+                f"{MOST_PERCENT:g} %"
+            )
+
+    def fit(self, site: Site) -> Change:
+        """Returns the change that leaves the vertebra with exactly this loss.
+
+        Raises:
+            GeometryError: An endplate or a height it is judged by is not in view.
+            InputError: The body has lost more already, or would fold (the largest possible loss is named).
+        """
+        around = survey(site)
+        upper, lower = self._profiles(around)
+
+        def make(amplitude_mm: float) -> Change:
+            return _make(self, around, amplitude_mm * upper, amplitude_mm * lower)
+
+        def lose(amplitude_mm: float) -> float:
+            return self._loss_percent(site, predict_heights(site.body, make(amplitude_mm)))
+
+        present, largest = lose(0.0), _largest_amplitude(around, upper + lower)
+        if present > self.loss_percent:
+            raise InputError(
+                f"{self.level} as it is has lost {present:.0f} % as a {self.shape}, asked for "
+                f"{self.loss_percent:g} %; ask for more, or choose another vertebra"
+            )
+        possible = lose(largest)
+        if possible < self.loss_percent:
+            raise InputError(
+                f"a {self.shape} of {self.loss_percent:g} % would fold {self.level}; the largest possible is "
+                f"{np.floor(possible):.0f} %"
+            )
+        excess = brentq(lambda a: lose(a) - self.loss_percent, 0.0, largest, xtol=1e-4)
+        return make(float(excess))
+
+    def _profiles(self, around: Surroundings) -> tuple[Array, Array]:
+        """Returns (x, y) how much the superior and the inferior endplate give way, at most about 1 in all."""
+        profile = _PROFILES[self.shape](around)
+        endplate = self.endplate or USUAL_ENDPLATE[self.shape]
+        share = {"superior": 1.0, "both": 0.5, "inferior": 0.0}[endplate]
+        return share * profile, (1 - share) * profile
+
+    def _loss_percent(self, site: Site, heights: Heights) -> float:
+        """Returns the loss the shape is judged by, were these the heights."""
+        near = (site.above, site.below if isinstance(site.below, Body) else None)
+        references = [None if body is None else measure_heights(body) for body in near]
+        loss = compare_heights([references[0], heights, references[1]])[1]
+        found = None
+        if loss is not None:
+            found = {
+                "wedge": loss.anterior_percent,
+                "biconcave": loss.middle_percent,
+                "crush": loss.crush_percent,
+            }[self.shape]
+        before = measure_heights(site.body).posterior
+        if self.shape == "crush" and found is None and heights.posterior and before:
+            found = 100 * (1 - heights.posterior / before)
+        if found is None:
+            raise GeometryError(
+                f"the heights of {self.level} that a {self.shape} is judged by cannot be read; choose a "
+                "vertebra whose body is whole"
+            )
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns its parameters as JSON values."""
+        return {"finding": "collapse", **asdict(self)}
+
+
+def _fade(distance: Array, length_mm: float) -> Array:
+    """Returns 1 up to distance 0, 0 from `length_mm` on, smooth between."""
+    return np.asarray(np.cos(np.pi / 2 * np.clip(distance / length_mm, 0, 1)) ** 2)
+
+
+def _fade_out(around: Surroundings) -> Array:
+    """Returns (x, y) 1 over the body, 0 well to its sides and ahead of it."""
+    aside = _fade(np.abs(around.x_mm) - around.half_width_mm - 2, FADE_ASIDE_MM)
+    ahead = _fade(around.front_mm - 3 - around.y_mm, FADE_AHEAD_MM)
+    return np.asarray(aside[:, None] * ahead[None, :])
+
+
+def _wedge(around: Surroundings) -> Array:
+    """Endplates tip, bent smoothly ahead of the posterior wall, which stays."""
+    start, stop = HINGE
+    ahead = (start + stop) / 2 - around.depth_share
+    bent = np.clip(stop - around.depth_share, 0, None) ** 2 / (2 * (stop - start))
+    tipped = np.where(around.depth_share < start, ahead, bent)
+    return np.asarray(_fade_out(around) * np.clip(tipped, 0, 1.1))
+
+
+def _dent(around: Surroundings) -> Array:
+    """Endplates give way in the middle, their rims stay."""
+    return _fade(around.radius, DENT_RADIUS)
+
+
+def _crush(around: Surroundings) -> Array:
+    """All heights fall in proportion."""
+    height = around.evaluate(around.upper) - around.evaluate(around.lower)
+    behind = _fade(around.y_mm - around.back_mm - 1, FADE_BEHIND_MM)
+    return np.asarray(_fade_out(around) * behind * np.clip(height / around.height_mm, 0.3, 1.7))
+
+
+_PROFILES: dict[Shape, Callable[[Surroundings], Array]] = {
+    "wedge": _wedge,
+    "biconcave": _dent,
+    "crush": _crush,
+}
+
+
+def _carried(around: Surroundings) -> tuple[Array, Array, Array]:
+    """Returns (x, y) what is carried with an endplate: bone, disc above, disc below, mm."""
+    bone = np.minimum(CARRIED_BONE * (around.top_mm - around.bottom_mm), 1.5 * CARRIED_MM)
+    above, below = around.above_mm - around.top_mm, around.bottom_mm - around.below_mm
+    return bone, np.minimum(CARRIED_DISC * above, CARRIED_MM), np.minimum(CARRIED_DISC * below, CARRIED_MM)
+
+
+def _largest_amplitude(around: Surroundings, profile: Array) -> float:
+    """Returns the amplitude in mm at which the cancellous bone of some column is as dense as it may be."""
+    bone, _, _ = _carried(around)
+    room = (1 - DENSEST) * (around.top_mm - around.bottom_mm - 2 * bone)
+    use = around.inside & (around.radius < JUDGED_RADIUS) & (profile > 0.01)
+    return float((room[use] / profile[use]).min())
+
+
+def _make(finding: Collapse, around: Surroundings, sink: Array, rise: Array) -> Change:
+    """Returns the change in which the endplates sink and rise by (x, y) mm."""
+    top, bottom = around.top_mm, around.bottom_mm
+    bone, disc_above, disc_below = _carried(around)
+    room = (1 - DENSEST) * (top - bottom - 2 * bone)
+    fits = np.minimum(1, room / np.maximum(sink + rise, 1e-9))
+    sink, rise = sink * fits, rise * fits
+    edge = np.ones_like(top)
+    edge[[0, -1]] = edge[:, [0, -1]] = 0
+    source = [
+        bottom - FAR_END * (bottom - around.below_mm),
+        bottom - disc_below,
+        bottom + bone,
+        top - bone,
+        top + disc_above,
+        top + FAR_END * (around.above_mm - top),
+    ]
+    moves = [0 * top, rise, rise, -sink, -sink, 0 * top]
+    knots = np.stack(source, axis=-1)
+    squeeze = AxialMap(around.x_mm, around.y_mm, knots, knots + edge[..., None] * np.stack(moves, axis=-1))
+    return Change(
+        finding.level,
+        squeeze,
+        follow=_follow_rim(around, around.upper, -sink),
+        settle=_follow_rim(around, around.lower, rise).inverse(),
+        shades=(_densify(around, squeeze),),
+        findings=(finding.to_dict(),),
+    )
+
+
+def _follow_rim(around: Surroundings, plane: Array, moved: Array) -> RigidMotion:
+    """Returns the motion of what rests on the rim of an endplate that moves by (x, y) mm along z."""
+    rim = (around.radius >= DENT_RADIUS) & (around.radius <= 1)
+    i, j = np.nonzero(rim)
+    design = np.stack([np.ones(len(i)), around.x_mm[i], around.y_mm[j]], axis=1)
+    tilt = np.linalg.lstsq(design, moved[rim], rcond=None)[0]
+    before, after = (np.array([-p[1], -p[2], 1.0]) for p in (plane, plane + tilt))
+    rotation = _turn_onto(before, after)
+    pivot = np.array([0.0, around.back_mm, plane[0] + plane[2] * around.back_mm])
+    behind = np.clip(tilt[0] + tilt[2] * around.back_mm, moved[rim].min(), moved[rim].max())
+    sunk = pivot + np.array([0.0, 0.0, behind])
+    return RigidMotion(rotation, sunk - rotation @ pivot)
+
+
+def _turn_onto(before: Array, after: Array) -> Array:
+    """Returns the (3, 3) smallest rotation from one direction onto another."""
+    axis = np.cross(before, after)
+    sine = float(np.linalg.norm(axis))
+    if sine < 1e-12:
+        return np.eye(3)
+    angle = np.arctan2(sine, float(before @ after))
+    return np.asarray(Rotation.from_rotvec(axis / sine * angle).as_matrix())
+
+
+def _densify(around: Surroundings, squeeze: AxialMap) -> Shade:
+    """Returns the shade that keeps the mass of bone where it is squeezed (CT only)."""
+    x, y, inside = around.x_mm, around.y_mm, around.inside
+
+    def shade(intensity: Array, source_mm: Array, modality: Modality) -> Array:
+        if modality != "CT":
+            return intensity
+        i = np.clip(np.round((source_mm[:, 0] - x[0]) / (x[1] - x[0])).astype(int), 0, len(x) - 1)
+        j = np.clip(np.round((source_mm[:, 1] - y[0]) / (y[1] - y[0])).astype(int), 0, len(y) - 1)
+        squeezed = np.clip(squeeze.stretch(source_mm), DENSEST, 1)
+        denser = MARROW_HU + (intensity - MARROW_HU) / squeezed
+        denser = np.maximum(np.minimum(denser, DENSEST_HU), intensity)
+        return np.where(inside[i, j] & (intensity > MARROW_HU), denser, intensity)
+
+    return shade
