@@ -89,12 +89,13 @@ class Store:
             self._salt = bytes.fromhex(salt.value)
 
 
-def open_store(results: str | Path, *, files: str | Path | None = None) -> Store:
+def open_store(results: str | Path, *, files: str | Path | None = None, must_exist: bool = False) -> Store:
     """Opens a results database, making it if it is not there.
 
     Args:
         results: Path of an SQLite file, or an SQLAlchemy URL (``postgresql+psycopg://user@host/name``).
         files: Folder for the files of the results; for SQLite ``NAME_files`` beside the database if None.
+        must_exist: Refuse an SQLite file that is not there, rather than making it.
 
     Raises:
         OutputError: The database or the folder cannot be made, opened or written.
@@ -112,7 +113,7 @@ def open_store(results: str | Path, *, files: str | Path | None = None) -> Store
     folder = _files_folder(url, files)
     try:
         if url.get_backend_name() == "sqlite":
-            _check_sqlite(Path(str(url.database)))
+            _check_sqlite(Path(str(url.database)), must_exist)
         folder.mkdir(parents=True, exist_ok=True)
         store = Store(_engine(url), folder)
     except OSError as error:
@@ -164,7 +165,11 @@ def _files_folder(url: sqlalchemy.URL, files: str | Path | None) -> Path:
     return database.with_name(database.stem + "_files")
 
 
-def _check_sqlite(database: Path) -> None:
+def _check_sqlite(database: Path, must_exist: bool) -> None:
+    if must_exist and not database.exists():
+        raise InputError(
+            f"there is no results database {database}; check the name, or make it: spinelab watch"
+        )
     database.parent.mkdir(parents=True, exist_ok=True)
     if database.is_dir():
         raise OutputError(f"cannot open {database}: it is a folder; give the name of a file in it")

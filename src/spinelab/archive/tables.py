@@ -10,6 +10,7 @@ from typing import Any
 from spinelab.errors import DependencyError
 
 try:
+    import psutil  # noqa: F401 of the workers; missed here first, where the message is
     from sqlalchemy import JSON, ForeignKey, String, Text
     from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 except ModuleNotFoundError as error:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import spinelab
-from spinelab.cli import analyze, convert_labels, evaluate, info, measure, segment, train
+from spinelab.cli import analyze, convert_labels, evaluate, info, measure, segment, train, watch, worklist
 from spinelab.cli.console import complain
 from spinelab.errors import SpinelabError
 
@@ -27,6 +27,8 @@ VERBS: dict[str, Callable[..., Any]] = {
     "measure": measure.measure_mask,
     "convert-labels": convert_labels.convert_labels,
     "evaluate": evaluate.evaluate_readings,
+    "watch": watch.watch_folder,
+    "worklist": worklist.show_worklist,
     "info": info.show_info,
 }
 for verb, function in VERBS.items():

@@ -14,3 +14,11 @@ Series = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no text on success.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Results = Annotated[
+    str,
+    typer.Option("--results", "-r", help="Results database: an SQLite file, or the URL of a PostgreSQL one."),
+]
+Files = Annotated[
+    Path | None,
+    typer.Option(help="Folder for the files of the results; needed with a URL, else beside the database."),
+]

@@ -1,0 +1,117 @@
+"""What of a spine goes on the work list: its worst finding, and one row a vertebra."""
+
+from dataclasses import dataclass
+
+from spinelab.archive.tables import VertebraRow
+from spinelab.spine import HeightLoss, Spine, Vertebra
+
+#: Loss of height in per cent at which the grades of Genant et al. 1993 (J Bone Miner Res 8:1137) begin.
+GRADE_BEGINS_PERCENT = (20.0, 25.0, 40.0)
+#: Of a scan in which nothing can be graded: below all others, yet not forgotten.
+UNGRADED_RANK = -1.0
+_FULL_GRADE_PERCENT = 60.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The worst of a scan.
+
+    Attributes:
+        rank: Orders the work list, the largest first: Genant grade plus probability of fracture where a
+            fracture reading is there, otherwise a grade interpolated from the measured loss of height;
+            -1 where nothing can be graded.
+        sentence: In words.
+        level: Where; None where there is nothing.
+        probability: Of fracture; None where only heights were measured.
+        grade: Genant, 0 to 3; None where only heights were measured.
+        loss_percent: Loss of height there.
+    """
+
+    rank: float
+    sentence: str
+    level: str | None = None
+    probability: float | None = None
+    grade: int | None = None
+    loss_percent: float | None = None
+
+
+def find_worst(spine: Spine) -> Finding:
+    """Returns the worst finding of a spine."""
+    if not spine.vertebrae:
+        return Finding(UNGRADED_RANK, "no vertebra found")
+    found = [finding for vertebra in spine.vertebrae if (finding := _finding(vertebra)) is not None]
+    if not found:
+        return Finding(UNGRADED_RANK, "no vertebra can be graded")
+    return max(found, key=lambda finding: finding.rank)
+
+
+def rows_of(spine: Spine) -> list[VertebraRow]:
+    """Returns one database row a vertebra, from the head down."""
+    return [_row(place, vertebra) for place, vertebra in enumerate(spine.vertebrae)]
+
+
+def largest_loss_percent(loss: HeightLoss | None) -> float | None:
+    """Returns the largest of the measured losses of a vertebra; None where none could be measured.
+
+    The measure against the neighbours counts only where no other is there: a body between two tall ones has
+    not lost what they have too much.
+    """
+    if loss is None:
+        return None
+    own = [loss.anterior_percent, loss.middle_percent, loss.crush_percent]
+    known = [value for value in own if value is not None]
+    return max(known) if known else loss.neighbours_percent
+
+
+def rank_of_loss(loss_percent: float) -> float:
+    """Returns a grade from 0 to 3 that rises steadily with the loss of height.
+
+    Example:
+        >>> rank_of_loss(10.0), rank_of_loss(20.0), rank_of_loss(25.0), rank_of_loss(80.0)
+        (0.5, 1.0, 2.0, 3.999)
+    """
+    begins = (0.0, *GRADE_BEGINS_PERCENT, _FULL_GRADE_PERCENT)
+    for grade in range(len(begins) - 1):
+        if loss_percent < begins[grade + 1]:
+            return grade + max(0.0, loss_percent - begins[grade]) / (begins[grade + 1] - begins[grade])
+    return 3.999
+
+
+def _finding(vertebra: Vertebra) -> Finding | None:
+    fracture = getattr(vertebra, "fracture", None)
+    if fracture is None:
+        return _measured(vertebra)
+    if not fracture.evaluable:
+        return None
+    probability, grade, loss = fracture.probability, fracture.genant_grade, fracture.height_loss_percent
+    rank = float(grade or 0) + float(probability or 0.0)
+    said = [vertebra.level]
+    said.append("no fracture" if not grade else f"grade {grade} {fracture.shape or ''}".strip())
+    said += [f"{loss:.0f} % height loss"] if loss is not None else []
+    said += [f"probability {probability:.2f}"] if probability is not None else []
+    return Finding(rank, ", ".join(said), vertebra.level, probability, grade, loss)
+
+
+def _measured(vertebra: Vertebra) -> Finding | None:
+    loss = largest_loss_percent(vertebra.height_loss)
+    if loss is None or not vertebra.complete:
+        return None
+    sentence = f"{vertebra.level}, {loss:.0f} % height loss, not graded"
+    return Finding(rank_of_loss(loss), sentence, vertebra.level, None, None, loss)
+
+
+def _row(place: int, vertebra: Vertebra) -> VertebraRow:
+    fracture = getattr(vertebra, "fracture", None)
+    loss = getattr(fracture, "height_loss_percent", None)
+    return VertebraRow(
+        position=place,
+        level=vertebra.level,
+        level_probability=vertebra.probability,
+        complete=vertebra.complete,
+        evaluable=getattr(fracture, "evaluable", None),
+        probability=getattr(fracture, "probability", None),
+        grade=getattr(fracture, "genant_grade", None),
+        shape=getattr(fracture, "shape", None),
+        height_loss_percent=largest_loss_percent(vertebra.height_loss) if fracture is None else loss,
+        density_hu=vertebra.density.mean_hu if vertebra.density else None,
+    )
