@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from spinelab.simulate.changes import Change, combine, find_site
 from spinelab.simulate.collapse import Collapse
 from spinelab.simulate.rigid import RigidMotion
 from spinelab.spine import Spine, Vertebra
-from tests.phantom import make_phantom
+from tests.phantom import TRABECULAR_HU, make_phantom
 from tests.simulate.places import phantom, site
 
 
@@ -16,6 +18,9 @@ def test_a_site_knows_its_neighbours():
     place = find_site(column, "L2")
     assert place.above is column.bodies["L1"]
     assert place.below is column.bodies["L3"]
+    assert place.cancellous_hu is None
+    assert find_site(column, "L2", image=phantom().image).cancellous_hu == pytest.approx(TRABECULAR_HU, abs=3)
+    assert find_site(column, "L2", image=replace(phantom().image, modality="MR")).cancellous_hu is None
     assert find_site(column, "T12").above is None
     assert find_site(column, "L3").below is None
     assert find_site(column, "L3").plane_below is None
@@ -34,7 +39,8 @@ def test_a_level_without_a_body_is_refused():
 
 
 def test_changes_are_made_one_after_the_other():
-    first, second = Collapse("L1", "biconcave", 20).fit(site()), Collapse("L1", "wedge", 30).fit(site())
+    place = replace(site(), cancellous_hu=150.0)
+    first, second = Collapse("L1", "biconcave", 20).fit(place), Collapse("L1", "wedge", 30).fit(place)
     both = combine([first, second])
     points = np.random.default_rng(0).uniform(-30, 30, (20_000, 3))
     there = both.apply(points)

@@ -17,10 +17,11 @@ import numpy as np
 from spinelab.errors import InputError
 from spinelab.measurement import Column
 from spinelab.measurement.bodies import Body
+from spinelab.measurement.density import measure_density
 from spinelab.measurement.sacrum import SacralEndplate
 from spinelab.measurement.surfaces import Plane
 from spinelab.simulate.rigid import Array, RigidMotion
-from spinelab.volume import Modality
+from spinelab.volume import Image, Modality
 
 #: Ends of a box along local x, y and z in mm.
 Reach = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
@@ -37,12 +38,14 @@ class Site:
         body: Its body.
         above: The next body towards the head; None where not in view.
         below: The next body towards the feet, or the sacral endplate; None where not in view.
+        cancellous_hu: Median density of its cancellous bone in HU; None where there is no CT to read it from.
     """
 
     level: str
     body: Body
     above: Body | None = None
     below: Body | SacralEndplate | None = None
+    cancellous_hu: float | None = None
 
     @property
     def plane_below(self) -> Plane | None:
@@ -56,8 +59,13 @@ class Site:
         return np.asarray((world_mm - self.body.grid.origin_mm) @ self.body.grid.axes.T)
 
 
-def find_site(column: Column, level: str) -> Site:
+def find_site(column: Column, level: str, *, image: Image | None = None) -> Site:
     """Returns a vertebra of a column with what lies next to it.
+
+    Args:
+        column: From `find_column`.
+        level: Of the vertebra.
+        image: The CT, for the density of its bone; other modalities are not looked at.
 
     Raises:
         InputError: It is not in view, or shows no body.
@@ -73,7 +81,9 @@ def find_site(column: Column, level: str) -> Site:
         below = column.sacrum if names[place + 1] == "S" else column.bodies.get(names[place + 1])
     elif level in ("L4", "L5", "L6"):
         below = column.sacrum
-    return Site(level, column.bodies[level], above, below)
+    body = column.bodies[level]
+    density = measure_density(image, body, 1.0) if image is not None and image.modality == "CT" else None
+    return Site(level, body, above, below, None if density is None else density.median_hu)
 
 
 class LocalMap(Protocol):

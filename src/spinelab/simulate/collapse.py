@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
+from scipy import ndimage
 from scipy.optimize import brentq
 from scipy.spatial.transform import Rotation
 
@@ -43,14 +44,16 @@ FAR_END = 0.9
 DENSEST = 0.12
 #: Over which distance the motion fades out to the sides, ahead and (crush only) behind.
 FADE_ASIDE_MM, FADE_AHEAD_MM, FADE_BEHIND_MM = 10.0, 12.0, 6.0
-#: Radius, 1 on the rim, within which a biconcave endplate is dented.
-DENT_RADIUS = 0.9
-#: Between which shares of the depth a wedged endplate bends.
-HINGE = (0.7, 1.0)
+#: Radius, 1 on the rim, within which a biconcave endplate is dented; from where on the rim carries a disc.
+DENT_RADIUS, RIM_RADIUS = 0.8, 0.9
+#: Between which shares of the depth a wedged endplate bends down, and levels out again in front.
+HINGE, LEVEL = (0.7, 1.0), (-0.05, 0.25)
 #: Radius within which cancellous bone may not be squeezed further than allowed; beyond, it gives what it can.
 JUDGED_RADIUS = 0.8
-#: HU of marrow without bone, which gives way, and above which nothing is made denser.
-MARROW_HU, DENSEST_HU = 0.0, 1000.0
+#: Over which distance from the squeezed bone its higher density fades.
+DENSE_FADE_MM = 2.0
+#: HU of marrow, which gives way; how many times denser bone becomes at most, and up to which HU.
+MARROW_HU, MOST_DENSE, DENSEST_HU = 0.0, 4.0, 1000.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class Collapse:
         upper, lower = self._profiles(around)
 
         def make(amplitude_mm: float) -> Change:
-            return _make(self, around, amplitude_mm * upper, amplitude_mm * lower)
+            return _make(self, around, amplitude_mm * upper, amplitude_mm * lower, site.cancellous_hu)
 
         def lose(amplitude_mm: float) -> float:
             return self._loss_percent(site, predict_heights(site.body, make(amplitude_mm)))
@@ -165,17 +168,19 @@ def _fade_out(around: Surroundings) -> Array:
 
 
 def _wedge(around: Surroundings) -> Array:
-    """Endplates tip, bent smoothly ahead of the posterior wall, which stays."""
-    start, stop = HINGE
-    ahead = (start + stop) / 2 - around.depth_share
-    bent = np.clip(stop - around.depth_share, 0, None) ** 2 / (2 * (stop - start))
-    tipped = np.where(around.depth_share < start, ahead, bent)
-    return np.asarray(_fade_out(around) * np.clip(tipped, 0, 1.1))
+    """Endplates tip: bent smoothly ahead of the posterior wall, which stays, and levelling out in front."""
+    share = around.depth_share
+    tipped = sum(HINGE) / 2 - share
+    behind = np.clip(HINGE[1] - share, 0, None) ** 2 / (2 * (HINGE[1] - HINGE[0]))
+    excess = np.clip(LEVEL[1] - np.maximum(share, LEVEL[0]), 0, None)
+    ahead = sum(HINGE) / 2 - np.maximum(share, LEVEL[0]) - excess**2 / (2 * (LEVEL[1] - LEVEL[0]))
+    profile = np.select([share > HINGE[0], share < LEVEL[1]], [behind, ahead], tipped)
+    return np.asarray(_fade_out(around) * profile)
 
 
 def _dent(around: Surroundings) -> Array:
     """Endplates give way in the middle, their rims stay."""
-    return _fade(around.radius, DENT_RADIUS)
+    return np.asarray(np.clip(1 - (around.radius / DENT_RADIUS) ** 3, 0, None) ** 2)
 
 
 def _crush(around: Surroundings) -> Array:
@@ -207,7 +212,9 @@ def _largest_amplitude(around: Surroundings, profile: Array) -> float:
     return float((room[use] / profile[use]).min())
 
 
-def _make(finding: Collapse, around: Surroundings, sink: Array, rise: Array) -> Change:
+def _make(
+    finding: Collapse, around: Surroundings, sink: Array, rise: Array, cancellous_hu: float | None
+) -> Change:
     """Returns the change in which the endplates sink and rise by (x, y) mm."""
     top, bottom = around.top_mm, around.bottom_mm
     bone, disc_above, disc_below = _carried(around)
@@ -232,14 +239,14 @@ def _make(finding: Collapse, around: Surroundings, sink: Array, rise: Array) -> 
         squeeze,
         follow=_follow_rim(around, around.upper, -sink),
         settle=_follow_rim(around, around.lower, rise).inverse(),
-        shades=(_densify(around, squeeze),),
+        shades=() if cancellous_hu is None else (_densify(around, squeeze, cancellous_hu),),
         findings=(finding.to_dict(),),
     )
 
 
 def _follow_rim(around: Surroundings, plane: Array, moved: Array) -> RigidMotion:
     """Returns the motion of what rests on the rim of an endplate that moves by (x, y) mm along z."""
-    rim = (around.radius >= DENT_RADIUS) & (around.radius <= 1)
+    rim = (around.radius >= RIM_RADIUS) & (around.radius <= 1)
     i, j = np.nonzero(rim)
     design = np.stack([np.ones(len(i)), around.x_mm[i], around.y_mm[j]], axis=1)
     tilt = np.linalg.lstsq(design, moved[rim], rcond=None)[0]
@@ -261,18 +268,29 @@ def _turn_onto(before: Array, after: Array) -> Array:
     return np.asarray(Rotation.from_rotvec(axis / sine * angle).as_matrix())
 
 
-def _densify(around: Surroundings, squeeze: AxialMap) -> Shade:
-    """Returns the shade that keeps the mass of bone where it is squeezed (CT only)."""
-    x, y, inside = around.x_mm, around.y_mm, around.inside
+def _densify(around: Surroundings, squeeze: AxialMap, cancellous_hu: float) -> Shade:
+    """Returns the shade that keeps the mass of bone where it is squeezed (CT only).
+
+    What the bone holds above marrow is raised as the volume falls; the texture of the scan, which is mostly
+    noise, is left as it is.
+    """
+    knots, moved = squeeze.source_mm[..., 2:4], squeeze.changed_mm[..., 2:4]
+    ratio = (np.diff(moved, axis=2) / np.diff(knots, axis=2))[..., 0]
+    bone = ndimage.gaussian_filter(around.inside.astype(float), 0.8)
+    rise = bone * (1 / np.clip(ratio, 1 / MOST_DENSE, 1) - 1) * max(cancellous_hu - MARROW_HU, 0.0)
+    start = np.array([[around.x_mm[0]], [around.y_mm[0]]])
+    step = np.array([[around.x_mm[1] - around.x_mm[0]], [around.y_mm[1] - around.y_mm[0]]])
 
     def shade(intensity: Array, source_mm: Array, modality: Modality) -> Array:
         if modality != "CT":
             return intensity
-        i = np.clip(np.round((source_mm[:, 0] - x[0]) / (x[1] - x[0])).astype(int), 0, len(x) - 1)
-        j = np.clip(np.round((source_mm[:, 1] - y[0]) / (y[1] - y[0])).astype(int), 0, len(y) - 1)
-        squeezed = np.clip(squeeze.stretch(source_mm), DENSEST, 1)
-        denser = MARROW_HU + (intensity - MARROW_HU) / squeezed
-        denser = np.maximum(np.minimum(denser, DENSEST_HU), intensity)
-        return np.where(inside[i, j] & (intensity > MARROW_HU), denser, intensity)
+        place, z = (source_mm[:, :2].T - start) / step, source_mm[:, 2]
+        most, low, high = (
+            ndimage.map_coordinates(lattice, place, order=1, mode="constant")
+            for lattice in (rise, knots[..., 0], knots[..., 1])
+        )
+        beyond = np.maximum(np.maximum(low - z, z - high), 0)
+        risen = intensity + most * np.clip(1 - beyond / DENSE_FADE_MM, 0, 1)
+        return np.asarray(np.maximum(np.minimum(risen, DENSEST_HU), intensity))
 
     return shade
