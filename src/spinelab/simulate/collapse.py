@@ -14,9 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
-from scipy import ndimage
 from scipy.optimize import brentq
-from scipy.spatial.transform import Rotation
 
 from spinelab.anatomy import level as find_level
 from spinelab.errors import GeometryError, InputError
@@ -27,6 +25,7 @@ from spinelab.simulate.changes import Change, Shade, Site
 from spinelab.simulate.prediction import predict_heights
 from spinelab.simulate.rigid import Array, RigidMotion
 from spinelab.simulate.surroundings import Surroundings, survey
+from spinelab.simulate.tipping import tip_plane
 from spinelab.spine import Heights
 from spinelab.volume import Modality
 
@@ -249,23 +248,9 @@ def _follow_rim(around: Surroundings, plane: Array, moved: Array) -> RigidMotion
     rim = (around.radius >= RIM_RADIUS) & (around.radius <= 1)
     i, j = np.nonzero(rim)
     design = np.stack([np.ones(len(i)), around.x_mm[i], around.y_mm[j]], axis=1)
-    tilt = np.linalg.lstsq(design, moved[rim], rcond=None)[0]
-    before, after = (np.array([-p[1], -p[2], 1.0]) for p in (plane, plane + tilt))
-    rotation = _turn_onto(before, after)
-    pivot = np.array([0.0, around.back_mm, plane[0] + plane[2] * around.back_mm])
+    tilt = np.asarray(np.linalg.lstsq(design, moved[rim], rcond=None)[0], dtype=np.float64)
     behind = np.clip(tilt[0] + tilt[2] * around.back_mm, moved[rim].min(), moved[rim].max())
-    sunk = pivot + np.array([0.0, 0.0, behind])
-    return RigidMotion(rotation, sunk - rotation @ pivot)
-
-
-def _turn_onto(before: Array, after: Array) -> Array:
-    """Returns the (3, 3) smallest rotation from one direction onto another."""
-    axis = np.cross(before, after)
-    sine = float(np.linalg.norm(axis))
-    if sine < 1e-12:
-        return np.eye(3)
-    angle = np.arctan2(sine, float(before @ after))
-    return np.asarray(Rotation.from_rotvec(axis / sine * angle).as_matrix())
+    return tip_plane(plane, tilt[1:], y_mm=around.back_mm, lift_mm=float(behind))
 
 
 def _densify(around: Surroundings, squeeze: AxialMap, cancellous_hu: float) -> Shade:
@@ -276,20 +261,15 @@ def _densify(around: Surroundings, squeeze: AxialMap, cancellous_hu: float) -> S
     """
     knots, moved = squeeze.source_mm[..., 2:4], squeeze.changed_mm[..., 2:4]
     ratio = (np.diff(moved, axis=2) / np.diff(knots, axis=2))[..., 0]
-    bone = ndimage.gaussian_filter(around.inside.astype(float), 0.8)
-    rise = bone * (1 / np.clip(ratio, 1 / MOST_DENSE, 1) - 1) * max(cancellous_hu - MARROW_HU, 0.0)
-    start = np.array([[around.x_mm[0]], [around.y_mm[0]]])
-    step = np.array([[around.x_mm[1] - around.x_mm[0]], [around.y_mm[1] - around.y_mm[0]]])
+    mineral = max(cancellous_hu - MARROW_HU, 0.0)
+    rise = around.bone_share * (1 / np.clip(ratio, 1 / MOST_DENSE, 1) - 1) * mineral
 
     def shade(intensity: Array, source_mm: Array, modality: Modality) -> Array:
         if modality != "CT":
             return intensity
-        place, z = (source_mm[:, :2].T - start) / step, source_mm[:, 2]
-        most, low, high = (
-            ndimage.map_coordinates(lattice, place, order=1, mode="constant")
-            for lattice in (rise, knots[..., 0], knots[..., 1])
-        )
-        beyond = np.maximum(np.maximum(low - z, z - high), 0)
+        lattices = (rise, knots[..., 0], knots[..., 1])
+        most, low, high = (around.sample(lattice, source_mm) for lattice in lattices)
+        beyond = np.maximum(np.maximum(low - source_mm[:, 2], source_mm[:, 2] - high), 0)
         risen = intensity + most * np.clip(1 - beyond / DENSE_FADE_MM, 0, 1)
         return np.asarray(np.maximum(np.minimum(risen, DENSEST_HU), intensity))
 

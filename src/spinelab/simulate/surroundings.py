@@ -64,6 +64,18 @@ class Surroundings:
         """Distance of the endplate planes in the middle."""
         return float(self.upper[0] - self.lower[0])
 
+    @property
+    def bone_share(self) -> Array:
+        """(x, y) 1 within the walls of the body, 0 beyond, smooth between."""
+        return np.asarray(ndimage.gaussian_filter(self.inside.astype(float), 0.8))
+
+    def sample(self, heights: Array, points_mm: Array) -> Array:
+        """Returns (n,) values of an (x, y) lattice above points (n, 3), bilinear; 0 beyond the lattice."""
+        first = np.array([self.x_mm[0], self.y_mm[0]])
+        step = np.array([self.x_mm[1], self.y_mm[1]]) - first
+        place = ((points_mm[:, :2] - first) / step).T
+        return np.asarray(ndimage.map_coordinates(heights, place, order=1, mode="constant"))
+
     def evaluate(self, plane: Array) -> Array:
         """Returns (x, y) the heights of a plane."""
         return np.asarray(plane[0] + plane[1] * self.x_mm[:, None] + plane[2] * self.y_mm[None, :])
@@ -87,7 +99,7 @@ def survey(site: Site) -> Surroundings:
     front, back = (float(np.nanmedian(wall[midline])) for wall in (body.front_mm, body.back_mm))
     x = _line(-body.half_width_mm - ASIDE_MM, body.half_width_mm + ASIDE_MM)
     y = _line(front - AHEAD_MM, back + BEHIND_MM)
-    upper, lower = (_coefficients(site, plane) for plane in (body.superior, body.inferior))
+    upper, lower = (plane_in(site, plane) for plane in (body.superior, body.inferior))
     wide = upper[0] - lower[0]
     top, bottom = (
         _continue(body, surface, plane, x, y)
@@ -116,7 +128,7 @@ def _line(start: float, stop: float) -> Array:
     return np.linspace(start, stop, round(stop - start) + 1)
 
 
-def _coefficients(site: Site, plane: Plane) -> Array:
+def plane_in(site: Site, plane: Plane) -> Array:
     """Returns (3,) z = p0 + p1 x + p2 y of a plane in the site's frame."""
     point = site.to_local(plane.point)
     normal = site.body.grid.axes @ plane.normal
@@ -172,7 +184,7 @@ def _next_bone(
     sign = 1.0 if upwards else -1.0
     nearest = np.full((len(x), len(y)), np.inf)
     if plane is not None:
-        nearest = sign * _flat(_coefficients(site, plane), x, y)
+        nearest = sign * _flat(plane_in(site, plane), x, y)
     if other is None:
         return sign * nearest
     surface = other.bottom_mm if upwards else other.top_mm
