@@ -34,7 +34,7 @@ CORNERS: dict[View, tuple[str, str, str, str]] = {
 #: Weakening of 70 keV by water.
 WATER_PER_MM = 0.0193
 #: Smallest pixel, and distance of samples along the rays where a scan is oblique.
-FINEST_MM, STEP_MM = 0.5, 1.0
+FINEST_MM, STEP_MM = 0.5, 2.0
 #: Summed weakening from which a ray met the patient.
 PATIENT = 0.3
 #: As digital films are developed: what varies over more than this is held back, the rest brought out.
@@ -230,4 +230,5 @@ def _develop(summed: Array, pixel: float) -> NDArray[np.uint16]:
     black, white = np.percentile(base[inside > 0], [2, 98])
     tone = (base - black) / max(white - black, 1e-6) - 0.5
     curve = np.tanh(BASE_GAIN * np.clip(tone, -1, 1) + DETAIL_GAIN * detail / spread)
-    return np.asarray(np.round((0.5 + 0.5 * curve) * inside * 65535), np.uint16)
+    shown = np.clip(summed / PATIENT - 1, 0, 1)  # fades to black towards air
+    return np.asarray(np.round((0.5 + 0.5 * curve) * shown * 65535), np.uint16)
