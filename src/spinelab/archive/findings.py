@@ -78,18 +78,18 @@ def rank_of_loss(loss_percent: float) -> float:
 
 
 def _finding(vertebra: Vertebra) -> Finding | None:
-    fracture = getattr(vertebra, "fracture", None)
+    fracture = vertebra.fracture
     if fracture is None:
         return _measured(vertebra)
     if not fracture.evaluable:
         return None
     probability, grade, loss = fracture.probability, fracture.genant_grade, fracture.height_loss_percent
-    rank = float(grade or 0) + float(probability or 0.0)
-    said = [vertebra.level]
-    said.append("no fracture" if not grade else f"grade {grade} {fracture.shape or ''}".strip())
+    said = [vertebra.level, f"grade {grade} {fracture.shape or ''}".strip() if grade else "no fracture"]
     said += [f"{loss:.0f} % height loss"] if loss is not None else []
     said += [f"probability {probability:.2f}"] if probability is not None else []
-    return Finding(rank, ", ".join(said), vertebra.level, probability, grade, loss)
+    return Finding(
+        (grade or 0) + (probability or 0.0), ", ".join(said), vertebra.level, probability, grade, loss
+    )
 
 
 def _measured(vertebra: Vertebra) -> Finding | None:
@@ -101,17 +101,17 @@ def _measured(vertebra: Vertebra) -> Finding | None:
 
 
 def _row(place: int, vertebra: Vertebra) -> VertebraRow:
-    fracture = getattr(vertebra, "fracture", None)
-    loss = getattr(fracture, "height_loss_percent", None)
+    fracture = vertebra.fracture
+    measured = largest_loss_percent(vertebra.height_loss)
     return VertebraRow(
         position=place,
         level=vertebra.level,
         level_probability=vertebra.probability,
         complete=vertebra.complete,
-        evaluable=getattr(fracture, "evaluable", None),
-        probability=getattr(fracture, "probability", None),
-        grade=getattr(fracture, "genant_grade", None),
-        shape=getattr(fracture, "shape", None),
-        height_loss_percent=largest_loss_percent(vertebra.height_loss) if fracture is None else loss,
+        evaluable=fracture.evaluable if fracture else None,
+        probability=fracture.probability if fracture else None,
+        grade=fracture.genant_grade if fracture else None,
+        shape=fracture.shape if fracture else None,
+        height_loss_percent=fracture.height_loss_percent if fracture else measured,
         density_hu=vertebra.density.mean_hu if vertebra.density else None,
     )

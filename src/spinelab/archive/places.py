@@ -164,24 +164,21 @@ def _data_files(header: Path) -> tuple[Path, ...]:
 
 @dataclass
 class Settling:
-    """Tells which places are at rest.
+    """Tells which places are at rest: nothing of them has changed for `settle_s`.
 
-    A place is at rest when nothing of it has changed for `settle_s`: by the times of its files where these
-    are in the past, and in any case by how long it has looked the same from here (for a server whose clock
-    is ahead).
+    The times of the files tell it of a place seen for the first time, unless they lie in the future because a
+    server's clock is ahead. A place that was seen to change counts from then by our own clock.
     """
 
     settle_s: float
-    _first: dict[Path, tuple[str, float]] = field(default_factory=dict)
+    _since: dict[Path, tuple[str, float]] = field(default_factory=dict)
 
     def at_rest(self, seen: PlaceSeen, now: float) -> bool:
         """Tells whether a place is at rest at `now`, in seconds since 1970."""
-        fingerprint, since = self._first.get(seen.path, ("", now))
-        if fingerprint != seen.fingerprint:
-            since = now
-            self._first[seen.path] = (seen.fingerprint, now)
-        by_times = now - seen.newest if seen.newest <= now else 0.0
-        rested = max(by_times, now - since) >= self.settle_s
-        if rested:
-            self._first.pop(seen.path, None)
-        return rested
+        known = self._since.get(seen.path)
+        if known is None:
+            known = (seen.fingerprint, seen.newest if seen.newest <= now else now)
+        elif known[0] != seen.fingerprint:
+            known = (seen.fingerprint, now)
+        self._since[seen.path] = known
+        return now - known[1] >= self.settle_s

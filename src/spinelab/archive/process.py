@@ -22,6 +22,8 @@ import psutil
 from spinelab.archive.jobs import Job, Reader, Reading, Refusal
 from spinelab.errors import InputError, OutputError, SpinelabError
 
+#: How the process starts. "spawn" is safe whatever threads there are.
+_START = "spawn"
 _LOOK_S = 0.5
 _LEAVE_S = 5.0
 
@@ -98,9 +100,11 @@ class ReaderProcess:
         """Ends the process; at once, or when it has noticed that there is nothing more to read."""
         if self._process is None or self._pipe is None:
             return
-        self._pipe.close()
         if not at_once:
+            with suppress(OSError):
+                self._pipe.send(None)
             self._process.join(_LEAVE_S)
+        self._pipe.close()
         if self._process.is_alive():
             self._process.kill()
         self._process.join()
@@ -110,7 +114,7 @@ class ReaderProcess:
         if self._process is not None and self._pipe is not None and self._process.is_alive():
             return self._pipe
         self.stop(at_once=True)
-        context = multiprocessing.get_context("spawn")
+        context: Any = multiprocessing.get_context(_START)
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self.reader), daemon=True)
         self._process.start()
@@ -147,16 +151,18 @@ def resident_mb(pid: int) -> float:
 
 
 def _serve(pipe: Connection, reader: Reader) -> None:
-    """Reads one scan after the other until the pipe closes; the life of the child process."""
+    """Reads one scan after the other until None comes or the pipe closes; the life of the child process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     while True:
         try:
-            job, out = pipe.recv()
+            asked = pipe.recv()
         except (EOFError, OSError):
             return
+        if asked is None:
+            return
         with suppress(BrokenPipeError):
-            pipe.send(_answer(reader, job, out))
+            pipe.send(_answer(reader, *asked))
 
 
 def _leave_with_parent() -> None:

@@ -138,7 +138,6 @@ class _Worker:
     def run(self) -> WatchSummary:
         if self._options.retry:
             queue.retry(self._store)
-        _clear_incoming(self._store)
         while True:
             self._look_if_due()
             job = queue.claim(self._store, self._name, now=time.time())
@@ -160,7 +159,8 @@ class _Worker:
         if time.monotonic() < self._next_look:
             return
         began = time.monotonic()
-        queue.take_back(self._store, is_gone, now=time.time())
+        if queue.take_back(self._store, is_gone, now=time.time()) or not self._next_look:
+            _clear_incoming(self._store)
         self._look = self._intake.look()
         spent = time.monotonic() - began
         self._next_look = time.monotonic() + max(self._options.poll_s, _LOOKING_SHARE * spent)
