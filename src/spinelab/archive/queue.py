@@ -105,6 +105,8 @@ def _follow(scan: Scan, found: FoundScan) -> bool:
     there = Path(scan.source, *scan.files[:1]).exists()
     if scan.status in (DONE, READING) or (there and scan.reason != _GONE):
         return False
+    if scan.source == found.source and scan.reason != _GONE:
+        return False
     scan.source, scan.files = found.source, list(found.files)
     scan.status = QUEUED if found.reason is None else SKIPPED
     scan.reason, scan.attempts, scan.failures = found.reason, 0, 0

@@ -192,8 +192,8 @@ class _Worker:
             self._note("skipped", "its files are no longer there", job)
             return
         self._renewed = time.monotonic()
-        with _incoming(self._store, job) as out:
-            try:
+        try:
+            with _incoming(self._store, job) as out:
                 answer = self._process.read(job, out, still_ours=partial(self._hold, job))
                 after = _stamp(job)
                 if after != before:
@@ -202,9 +202,9 @@ class _Worker:
                     self._refused(job, answer)
                 else:
                     self._finish(job, answer, out)
-            except BaseException:
-                queue.put_back(self._store, job, now=time.time())
-                raise
+        except BaseException:
+            queue.put_back(self._store, job, now=time.time())
+            raise
         self._write_list()
 
     def _hold(self, job: Job) -> bool:
