@@ -7,12 +7,13 @@ comma := ,
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup check format test demo clean
+.PHONY: help setup check format test demo workstation clean
 
 help:
 	@echo "make setup   virtual environment with spinelab and its development tools"
 	@echo "make check   formatting, lint, types"
 	@echo "make test    the tests"
+	@echo "make workstation   the page of spinelab serve (needs node 18 or newer and npm)"
 	@echo "make demo    outline, name and measure a real chest CT; prints where the report is"
 
 setup: $(STAMP)
@@ -42,5 +43,9 @@ demo: setup
 	$(BIN)/spinelab analyze demo/lidc_chest.nii.gz -o demo
 	@echo "report: $(CURDIR)/demo/lidc_chest_report.html"
 
+# The scripts of the workstation's page; they go into the wheel, not into the repository.
+workstation:
+	cd src/spinelab/server/page && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+
 clean:
-	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo src/spinelab/server/built src/spinelab/server/page/node_modules build dist .mypy_cache .ruff_cache .pytest_cache

@@ -20,6 +20,7 @@ FLOORS = (
     {"simulate", "report"},
     {"tasks"},
     {"train", "archive"},
+    {"server"},
     {"cli"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

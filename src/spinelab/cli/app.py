@@ -9,7 +9,19 @@ from typing import Annotated, Any
 import typer
 
 import spinelab
-from spinelab.cli import analyze, convert_labels, evaluate, info, measure, segment, train, watch, worklist
+from spinelab.cli import (
+    analyze,
+    convert_labels,
+    evaluate,
+    info,
+    measure,
+    segment,
+    serve,
+    train,
+    user,
+    watch,
+    worklist,
+)
 from spinelab.cli.console import complain
 from spinelab.errors import SpinelabError
 
@@ -29,11 +41,13 @@ VERBS: dict[str, Callable[..., Any]] = {
     "evaluate": evaluate.evaluate_readings,
     "watch": watch.watch_folder,
     "worklist": worklist.show_worklist,
+    "serve": serve.serve_workstation,
     "info": info.show_info,
 }
 for verb, function in VERBS.items():
     app.command(verb)(function)
 app.add_typer(train.app, name="train")
+app.add_typer(user.app, name="user")
 
 #: What the parser returns after Ctrl-C.
 _INTERRUPTED = 130
