@@ -1,6 +1,6 @@
 """Kill `watch` again and again while it reads small synthetic studies, and count what is lost or doubled.
 
-    python benchmarks/watch_kills.py [--kills 50] [--studies 200] [--seed 1] [--json]
+    python benchmarks/watch_kills.py [--kills 50] [--studies 200] [--seed 1] [--json] [--database URL]
 
 Studies (DICOM series with a localizer beside them, NRRD files, copies of earlier ones, broken files) arrive
 while a worker runs. At random moments the worker gets SIGKILL: some during its start, most while it reads.
@@ -147,9 +147,9 @@ def read_number(job: Job, out: Path, *, log: Path) -> Reading:
     return Reading(Spine((level,)), names, 0.1)
 
 
-def work(folder: Path, database: Path, log: Path, *, once: bool) -> WatchSummary:
+def work(folder: Path, database: str, log: Path, *, once: bool) -> WatchSummary:
     """Watches the folder as `spinelab watch` does, with `read_number` as the reader."""
-    store = open_store(database)
+    store = open_results(folder.parent, database)
     try:
         options = WatchOptions(once=once, poll_s=0.2, settle_s=0.0)
         return watch(store, folder, options, reader=partial(read_number, log=log))
@@ -157,9 +157,14 @@ def work(folder: Path, database: Path, log: Path, *, once: bool) -> WatchSummary
         store.close()
 
 
-def start_command(folder: Path, database: Path, log: Path) -> int:
+def open_results(root: Path, database: str) -> Store:
+    """Opens the database of a run, whatever it is, with its files below the run's folder."""
+    return open_store(database, files=root / "results_files")
+
+
+def start_command(folder: Path, database: str, log: Path) -> int:
     """Starts a worker as a program of its own; returns its process number."""
-    command = [sys.executable, __file__, "--work", str(folder), str(database), str(log)]
+    command = [sys.executable, __file__, "--work", str(folder), database, str(log)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL).pid
 
 
@@ -169,7 +174,8 @@ def kill_again_and_again(
     studies: int,
     kills: int,
     seed: int,
-    start: Callable[[Path, Path, Path], int] = start_command,
+    database: str | None = None,
+    start: Callable[[Path, str, Path], int] = start_command,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Verdict:
     """Lets studies arrive and kills worker after worker, then lets the last one finish, and counts.
@@ -179,11 +185,13 @@ def kill_again_and_again(
         studies: How many arrive.
         kills: How many workers are killed.
         seed: Of the moments of death.
+        database: URL of an empty one; an SQLite file in `root` if None.
         start: Starts a worker on (folder, database, log) and returns its process number.
         tell: Called with how it goes.
     """
     draw = random.Random(seed)
-    folder, database, log = root / "in", root / "results.db", root / "begun.txt"
+    folder, log = root / "in", root / "begun.txt"
+    database = database or str(root / "results.db")
     folder.mkdir()
     log.touch()
     kinds: list[str] = []
@@ -197,7 +205,7 @@ def kill_again_and_again(
         tell(f"kill {kill + 1} of {kills}, {due} studies there, {len(log.read_text().splitlines())} begun")
     kinds += [add_study(folder, number) for number in range(len(kinds), studies)]
     work(folder, database, log, once=True)
-    store = open_store(database)
+    store = open_results(root, database)
     try:
         return judge(store, kinds, log)
     finally:
@@ -283,10 +291,12 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--work", nargs=3, type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--database", help="URL of an empty database instead of an SQLite file")
+    parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.work:
-        work(*asked.work, once=False)
+        folder, database, log = asked.work
+        work(Path(folder), database, Path(log), once=False)
         return
     root = Path(tempfile.mkdtemp(prefix="watch-kills-"))
     began = time.monotonic()
@@ -296,6 +306,7 @@ def main() -> None:
             studies=asked.studies,
             kills=asked.kills,
             seed=asked.seed,
+            database=asked.database,
             tell=lambda text: print(text, file=sys.stderr),
         )
     finally:

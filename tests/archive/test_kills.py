@@ -39,7 +39,7 @@ def test_nothing_is_lost_or_doubled(tmp_path):
 def test_the_count_notices_what_is_wrong(tmp_path):
     verdict = watch_kills.kill_again_and_again(tmp_path, studies=4, kills=0, seed=1, start=start)
     assert verdict.passed
-    store = watch_kills.open_store(tmp_path / "results.db")
+    store = watch_kills.open_results(tmp_path, str(tmp_path / "results.db"))
     kinds = ["dicom", "dicom", "dicom", "nrrd"]
     log = tmp_path / "begun.txt"
     assert watch_kills.judge(store, [*kinds, "dicom"], log).lost == 1

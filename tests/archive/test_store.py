@@ -8,9 +8,9 @@ import threading
 
 import pytest
 from sqlalchemy import select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
-from spinelab.archive.store import open_store
+from spinelab.archive.store import Store, open_store
 from spinelab.archive.tables import Result, Scan, Setting
 from spinelab.errors import DependencyError, InputError, OutputError
 
@@ -137,6 +137,21 @@ def test_a_read_only_database_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(sqlite3.dbapi2, "connect", connect_read_only)
     with pytest.raises(OutputError, match=r"cannot open the results database .*readonly database"):
         open_store(tmp_path / "old.db")
+
+
+def test_two_that_make_the_tables_at_once_both_open_it(tmp_path, monkeypatch):
+    prepare = Store.prepare
+    tries = iter([ProgrammingError("CREATE TABLE", {}, RuntimeError("exists")), None])
+
+    def collide_once(self):
+        error = next(tries)
+        if error is not None:
+            raise error
+        prepare(self)
+
+    monkeypatch.setattr(Store, "prepare", collide_once)
+    open_store(tmp_path / "r.db").close()
+    assert next(tries, "no further try") == "no further try"
 
 
 def test_another_file_is_not_overwritten(tmp_path):

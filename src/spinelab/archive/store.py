@@ -14,7 +14,7 @@ from spinelab.errors import DependencyError, InputError, OutputError
 # isort: split
 import sqlalchemy  # after the tables, which say what to install where it is missing
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, ProgrammingError
 from sqlalchemy.orm import Session
 
 SCHEMA = "1"
@@ -128,7 +128,7 @@ def open_store(results: str | Path, *, files: str | Path | None = None, must_exi
     except NoSuchModuleError as error:
         raise InputError(f"no database is called {url.drivername!r}; use sqlite or postgresql") from error
     try:
-        store.prepare()
+        _prepare(store)
     except DBAPIError as error:
         store.close()
         raise _cannot_open(url, str(error.orig)) from error
@@ -136,6 +136,13 @@ def open_store(results: str | Path, *, files: str | Path | None = None, must_exi
         store.close()
         raise
     return store
+
+
+def _prepare(store: Store) -> None:
+    try:
+        store.prepare()
+    except (IntegrityError, ProgrammingError):  # another process was making the tables at the same moment
+        store.prepare()
 
 
 def _url(results: str) -> sqlalchemy.URL:
