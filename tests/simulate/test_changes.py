@@ -18,6 +18,7 @@ def test_a_site_knows_its_neighbours():
     place = find_site(column, "L2")
     assert place.above is column.bodies["L1"]
     assert place.below is column.bodies["L3"]
+    assert place.farther == (column.bodies["T12"], None)
     assert place.cancellous_hu is None
     assert find_site(column, "L2", image=phantom().image).cancellous_hu == pytest.approx(TRABECULAR_HU, abs=3)
     assert find_site(column, "L2", image=replace(phantom().image, modality="MR")).cancellous_hu is None

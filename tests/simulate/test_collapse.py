@@ -6,7 +6,7 @@ import pytest
 from spinelab.errors import GeometryError, InputError, LabelError
 from spinelab.measurement import measure
 from spinelab.simulate.collapse import Collapse
-from spinelab.simulate.prediction import predict_heights
+from spinelab.simulate.prediction import predict_heights, push_body
 from tests.simulate.places import phantom, site, warp
 
 JUDGED_BY = {"wedge": "anterior_percent", "biconcave": "middle_percent", "crush": "crush_percent"}
@@ -50,9 +50,21 @@ NOTHING = replace(Collapse("L1", "wedge", 10).fit(site()), map=None)
 
 
 def test_a_crush_with_no_neighbour_in_view_is_judged_by_itself():
-    alone = replace(site(), above=None, below=None)
+    alone = replace(site(), above=None, below=None, farther=(None, None))
     heights = predict_heights(alone.body, Collapse("L1", "crush", 30).fit(alone))
     assert heights.posterior == pytest.approx(0.7 * predict_heights(alone.body, NOTHING).posterior, abs=0.01)
+
+
+def test_a_neighbour_that_collapsed_itself_is_no_reference():
+    flat = Collapse("L2", "wedge", 40).fit(site("L2"))
+    place = replace(site(), above=None, below=push_body(site("L2").body, flat), farther=(None, None))
+    alone = predict_heights(place.body, Collapse("L1", "crush", 30).fit(place)).posterior
+    assert alone == pytest.approx(0.7 * predict_heights(place.body, NOTHING).posterior, abs=0.01)
+    beyond = replace(place, farther=(None, site("L3").body))
+    third = predict_heights(site("L3").body, NOTHING).posterior
+    assert predict_heights(place.body, Collapse("L1", "crush", 30).fit(beyond)).posterior == pytest.approx(
+        0.7 * third, abs=0.01
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -165,15 +177,9 @@ def test_a_loss_that_would_fold_is_refused_with_the_largest_possible():
 
 def test_a_body_that_lost_more_already_is_refused():
     change = Collapse("L1", "wedge", 40).fit(site())
-    pushed = replace(site(), body=push(site().body, change))
+    pushed = replace(site(), body=push_body(site().body, change))
     with pytest.raises(InputError, match=r"has lost \d\d % as a wedge, asked for 20 %"):
         Collapse("L1", "wedge", 20).fit(pushed)
-
-
-def push(body, change):
-    from spinelab.simulate.prediction import push_body
-
-    return push_body(body, change)
 
 
 @pytest.mark.parametrize("name", ["superior", "inferior"])

@@ -39,6 +39,8 @@ class Site:
         above: The next body towards the head; None where not in view.
         below: The next body towards the feet, or the sacral endplate; None where not in view.
         cancellous_hu: Median density of its cancellous bone in HU; None where there is no CT to read it from.
+        farther: The second body above and below, which loss of height is judged by where the next ones are
+            not intact.
     """
 
     level: str
@@ -46,6 +48,7 @@ class Site:
     above: Body | None = None
     below: Body | SacralEndplate | None = None
     cancellous_hu: float | None = None
+    farther: tuple[Body | None, Body | None] = (None, None)
 
     @property
     def plane_below(self) -> Plane | None:
@@ -82,8 +85,12 @@ def find_site(column: Column, level: str, *, image: Image | None = None) -> Site
     elif level in ("L4", "L5", "L6"):
         below = column.sacrum
     body = column.bodies[level]
+    farther = tuple(
+        column.bodies.get(names[i]) if 0 <= i < len(names) else None for i in (place - 2, place + 2)
+    )
     density = measure_density(image, body, 1.0) if image is not None and image.modality == "CT" else None
-    return Site(level, body, above, below, None if density is None else density.median_hu)
+    median_hu = None if density is None else density.median_hu
+    return Site(level, body, above, below, median_hu, (farther[0], farther[1]))
 
 
 class LocalMap(Protocol):

@@ -102,8 +102,10 @@ class Collapse:
         def make(amplitude_mm: float) -> Change:
             return _make(self, around, amplitude_mm * upper, amplitude_mm * lower, site.cancellous_hu)
 
+        column = _measure_column(site)
+
         def lose(amplitude_mm: float) -> float:
-            return self._loss_percent(site, predict_heights(site.body, make(amplitude_mm)))
+            return self._loss_percent(predict_heights(site.body, make(amplitude_mm)), column)
 
         present, largest = lose(0.0), _largest_amplitude(around, upper + lower)
         if present > self.loss_percent:
@@ -127,11 +129,9 @@ class Collapse:
         share = {"superior": 1.0, "both": 0.5, "inferior": 0.0}[endplate]
         return share * profile, (1 - share) * profile
 
-    def _loss_percent(self, site: Site, heights: Heights) -> float:
-        """Returns the loss the shape is judged by, were these the heights."""
-        near = (site.above, site.below if isinstance(site.below, Body) else None)
-        references = [None if body is None else measure_heights(body) for body in near]
-        loss = compare_heights([references[0], heights, references[1]])[1]
+    def _loss_percent(self, heights: Heights, column: list[Heights | None]) -> float:
+        """Returns the loss the shape is judged by, were these the heights of the middle one of a column."""
+        loss = compare_heights([*column[:2], heights, *column[3:]])[2]
         found = None
         if loss is not None:
             found = {
@@ -139,7 +139,7 @@ class Collapse:
                 "biconcave": loss.middle_percent,
                 "crush": loss.crush_percent,
             }[self.shape]
-        before = measure_heights(site.body).posterior
+        before = None if column[2] is None else column[2].posterior
         if self.shape == "crush" and found is None and heights.posterior and before:
             found = 100 * (1 - heights.posterior / before)
         if found is None:
@@ -152,6 +152,13 @@ class Collapse:
     def to_dict(self) -> dict[str, Any]:
         """Returns its parameters as JSON values."""
         return {"finding": "collapse", **asdict(self)}
+
+
+def _measure_column(site: Site) -> list[Heights | None]:
+    """Returns the heights of a vertebra, the third, and of two above and below it."""
+    below = site.below if isinstance(site.below, Body) else None
+    bodies = (site.farther[0], site.above, site.body, below, site.farther[1])
+    return [None if body is None else measure_heights(body) for body in bodies]
 
 
 def _fade(distance: Array, length_mm: float) -> Array:

@@ -25,6 +25,8 @@ Endplate = Literal["superior", "inferior", "both"]
 Side = Literal["around", "anterior", "left", "right"]
 #: Largest loss of disc height that can be asked for, and what stays between the bodies at least.
 MOST_PERCENT, LEAST_GAP_MM = 90.0, 0.5
+#: Where bodies are judged to touch: within this radius (1 = rim), beside uncinate processes in the neck.
+FACING, UNCUS = 0.9, 0.6
 #: Bodies slip by at most this share of their depth or half width (Meyerding 1932: the end of grade II).
 MOST_SLIP = 0.5
 #: Largest osteophyte.
@@ -76,7 +78,8 @@ class DiscNarrowing:
         """
         around, below = survey(site), _plane_below(site)
         heights = around.evaluate(around.lower) - around.evaluate(below)
-        rim = around.inside & (around.radius <= 1)
+        between = np.abs(around.x_mm[:, None]) <= UNCUS * around.half_width_mm
+        rim = around.inside & (around.radius <= FACING) & between
         free = (around.bottom_mm - around.below_mm - LEAST_GAP_MM)[rim] / np.maximum(heights[rim], 1e-6)
         most = 100 * float(np.clip(np.percentile(free, 5), 0, 1))
         if self.loss_percent > most:
