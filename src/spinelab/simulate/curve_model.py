@@ -94,7 +94,7 @@ class CurveModel:
         return turned
 
 
-def add_reading_noise(rng: np.random.Generator, coronal_deg: Float) -> Float:
+def add_reading_noise(rng: np.random.Generator, coronal_deg: Float, model: CurveModel | None = None) -> Float:
     """Returns leans as read from corners on a film: what single vertebrae and the reader add is put on.
 
     The model keeps this apart: `draw_coronal` draws smooth columns, films are compared with noise on. It is
@@ -103,8 +103,9 @@ def add_reading_noise(rng: np.random.Generator, coronal_deg: Float) -> Float:
     Args:
         rng: Draws the noise, independent between vertebrae but for what the components hold.
         coronal_deg: (..., 17) coronal leans of T1 ... L5.
+        model: Where the noise comes from (default: the shipped model).
     """
-    model = load_curve_model()
+    model = model or load_curve_model()
     noise = rng.standard_normal(coronal_deg.shape) * model.reading_noise_deg
     read: Float = coronal_deg + noise - noise @ model.components.T @ model.components
     return read
@@ -168,7 +169,11 @@ def carry_sagittal(profile_deg: Float, places: Float) -> Float:
 def load_curve_model() -> CurveModel:
     """Returns the fitted model shipped with spinelab."""
     text = files("spinelab").joinpath("data/curve_shapes.json").read_text(encoding="utf-8")
-    data: dict[str, Any] = json.loads(text)
+    return build_curve_model(json.loads(text))
+
+
+def build_curve_model(data: dict[str, Any]) -> CurveModel:
+    """Returns the model of the JSON data that `spinelab.train.fit_curve_shapes` makes."""
     coronal, sagittal = data["coronal"], data["sagittal"]
     basis = np.array(sagittal["components"]) * np.array(sagittal["scale_deg"])[:, None]
     distance = np.array(data["proportions"]["center_distance"])

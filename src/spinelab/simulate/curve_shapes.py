@@ -45,14 +45,12 @@ SEVERITIES: dict[str, tuple[float, float]] = {
 LARGEST_DEG = 120.0
 #: Other names of patterns.
 ALSO_CALLED = {"lumbar": "thoracolumbar"}
-#: Draws tried a round, and rounds: as drawn, then mirrored as well, then with levels moved further.
-TRIES, ROUNDS = 400, 6
-#: By how many levels an apex may be moved to where it is asked for, by round.
-MOVES = (1.5, 2.5, 3.5, 5.0, 6.5, 8.0)
+#: Draws tried a round.
+TRIES = 400
+#: Rounds: by how many levels an apex may be moved to where it is asked for, and how far off it may end up.
+ROUNDS = ((1.5, 0.0), (2.5, 0.0), (3.5, 1.0), (5.0, 1.0), (6.5, 1.0), (8.0, 1.0))
 #: Standard deviation of the log of the factor that brings a draw to its angle: how much change is liked.
 LIKED_CHANGE = 0.25
-#: The apex asked for and found at most lie this far apart.
-APEX_OFF = 1.0
 #: Angles are brought within this of what is asked.
 CLOSE_DEG = 0.01
 #: Neighbours lean apart by no more than this; 999 of 1,000 pairs of the films stay below 30.
@@ -205,9 +203,9 @@ def _find_profile(rng: np.random.Generator, model: CurveModel, levels: tuple[str
         InputError: No draw came out as wished.
     """
     weights = profile_weights(positions_of(levels))
-    for move in MOVES[:ROUNDS]:
+    for reach in ROUNDS:
         for profile in _candidates(rng, model, weights, wish):
-            found = _fit_to_wish(profile, levels, weights, wish, move)
+            found = _fit_to_wish(profile, levels, weights, wish, reach)
             if found is not None:
                 return found
     asked = ", ".join(f"{key} {value}" for key, value in vars(wish).items() if value is not None)
@@ -230,7 +228,7 @@ def _candidates(rng: np.random.Generator, model: CurveModel, weights: Float, wis
 
 
 def _fit_to_wish(
-    profile: Float, levels: tuple[str, ...], weights: Float, wish: _Wish, move: float
+    profile: Float, levels: tuple[str, ...], weights: Float, wish: _Wish, reach: tuple[float, float]
 ) -> Float | None:
     """Returns the profile moved and scaled so that its main curve is as wished, or None."""
     target = wish.cobb_deg
@@ -242,14 +240,14 @@ def _fit_to_wish(
         return None
     if wish.apex is not None and wish.apex != main.apex:
         goal, now = positions_of([wish.apex])[0], positions_of([main.apex])[0]
-        if abs(goal - now) > move:
+        if abs(goal - now) > reach[0]:
             return None
         profile = _move_along(profile, float(now), float(goal))
         main = main_curve(find_tilt_curves(weights @ profile, levels, swing_deg=swing))
     if target is not None and main is not None:
         profile = profile * target / main.angle_deg
         main = main_curve(find_tilt_curves(weights @ profile, levels, swing_deg=swing))
-    if main is None or not _is_as_wished(main, wish) or not _has_pattern(profile, wish.pattern):
+    if main is None or not _is_as_wished(main, wish, reach[1]) or not _has_pattern(profile, wish.pattern):
         return None
     return profile if np.abs(np.diff(profile)).max() <= STEEPEST_DEG else None
 
@@ -262,14 +260,14 @@ def _move_along(profile: Float, now: float, goal: float) -> Float:
     )
 
 
-def _is_as_wished(main: TiltCurve, wish: _Wish) -> bool:
+def _is_as_wished(main: TiltCurve, wish: _Wish, apex_off: float) -> bool:
     if wish.side is not None and main.side != wish.side:
         return False
     if wish.cobb_deg is not None and abs(main.angle_deg - wish.cobb_deg) > CLOSE_DEG:
         return False
     if wish.cobb_deg is None and main.angle_deg < SCOLIOSIS_DEG:
         return False
-    return wish.apex is None or abs(positions_of([main.apex])[0] - positions_of([wish.apex])[0]) <= APEX_OFF
+    return wish.apex is None or abs(positions_of([main.apex])[0] - positions_of([wish.apex])[0]) <= apex_off
 
 
 def _has_pattern(profile: Float, pattern: str | None) -> bool:

@@ -7,6 +7,7 @@ that; a standing profile has none, so a minor curve counts here from `STRUCTURAL
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
@@ -74,8 +75,8 @@ def find_tilt_curves(
         >>> find_tilt_curves(np.linspace(20, -20, 5), ("T7", "T8", "T9", "T10", "T11"))[0].apex
         'T9'
     """
-    places = positions_of(levels)
-    points = trace_centers(coronal_deg, distances_between(places))
+    places, distances = _line_of(tuple(levels))
+    points = trace_centers(coronal_deg, distances)
     curves = []
     for first, last in pairwise(find_turning_points(coronal_deg.tolist(), swing_deg)):
         if last - first < 2:
@@ -126,6 +127,13 @@ def name_pattern(curves: Sequence[TiltCurve]) -> str | None:
 def main_curve(curves: Sequence[TiltCurve]) -> TiltCurve | None:
     """Returns the largest curve, the lowest of equals; None if there is none."""
     return max(reversed(curves), key=lambda curve: curve.angle_deg, default=None)
+
+
+@lru_cache(maxsize=64)
+def _line_of(levels: tuple[str, ...]) -> tuple[Float, Float]:
+    """Returns (n,) places of the levels and (n - 1,) distances between them."""
+    places = positions_of(levels)
+    return places, distances_between(places)
 
 
 def _farthest(points: Float) -> int:

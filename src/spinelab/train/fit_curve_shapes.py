@@ -40,9 +40,9 @@ SIZE_KNOTS = np.array([0.005, 0.02, 0.05, *np.arange(0.1, 0.95, 0.1), 0.95, 0.98
 SAGITTAL_COMPONENTS = 5
 #: Scans with at least this many vertebrae and this range of coronal tilt show how rotation follows deviation.
 CURVED_LEVELS, CURVED_DEG = 9, 12.0
-#: Apical rotation over Cobb angle of 62 adolescents, 22 (12) to 68 (15) degrees standing (Brink et al. 2017,
-#: PMC5320720), and how it varies between people of one Cobb angle. VID shows the same sign and a smaller
-#: slope, but its curves are few, small and those of older people lying down.
+#: Apical rotation over Cobb angle of 62 adolescents, 22 (12) to 68 (15) degrees standing (Brink et al.,
+#: Scoliosis Spinal Disord 2017;12:6), and how it varies between people of one Cobb angle. VID shows the same
+#: sign and a smaller slope, but its curves are few, small and those of older people lying down.
 ROTATION_PER_COBB, ROTATION_VARIES = 0.32, 0.45
 NECK = levels_between("C1", "C7")
 ATTRIBUTION = (
@@ -240,15 +240,15 @@ def read_vid(data: Path) -> list[dict[str, Float]]:
     return list(first.values())
 
 
-def main() -> None:
-    """Writes `spinelab/data/curve_shapes.json` from the folder that SPINELAB_DATA names."""
-    here = Path(__file__).resolve()
-    data = Path(os.environ.get("SPINELAB_DATA", here.parents[4] / "shared" / "data"))
-    sets = read_film_sets(data)
-    sets = sets.chosen(~held_out(sets.patient))
-    scans = read_vid(data)
+def fit(sets: FilmSets, scans: list[dict[str, Float]]) -> dict[str, Any]:
+    """Returns the whole model as JSON data.
+
+    Args:
+        sets: Films to fit.
+        scans: One CT scan a patient, as `read_vid` gives them.
+    """
     trunk_mm = _trunk_length_mm(scans)
-    model = {
+    return {
         "about": ATTRIBUTION,
         "licence": "CC BY-SA 4.0",
         "fitted_by": "python -m spinelab.train.fit_curve_shapes",
@@ -258,6 +258,14 @@ def main() -> None:
         "sagittal": fit_sagittal(scans),
         "axial": fit_axial(sets, scans, trunk_mm),
     }
+
+
+def main() -> None:
+    """Writes `spinelab/data/curve_shapes.json` from the folder that SPINELAB_DATA names."""
+    here = Path(__file__).resolve()
+    data = Path(os.environ.get("SPINELAB_DATA", here.parents[4] / "shared" / "data"))
+    sets = read_film_sets(data)
+    model = fit(sets.chosen(~held_out(sets.patient)), read_vid(data))
     target = here.parents[1] / "data" / "curve_shapes.json"
     target.write_text(json.dumps(model, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
