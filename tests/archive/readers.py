@@ -14,7 +14,7 @@ from spinelab.io.dicom_series import read_dicom
 from spinelab.spine import Fracture, Spine, Vertebra
 
 #: Voxel values that make `read_value` misbehave.
-CRASH, HANG, HOG, RAISE, REFUSE, NO_WEIGHTS, CHANGE, VANISH = range(901, 909)
+CRASH, HANG, HOG, RAISE, REFUSE, NO_WEIGHTS, CHANGE, VANISH, KEEP = range(901, 910)
 
 
 def value_of(job: Job) -> int:
@@ -54,6 +54,7 @@ def _change(job: Job) -> None:
         stream.write(b"\0")
 
 
+_KEPT: list[bytearray] = []
 _DEEDS = {
     CRASH: lambda job: os.kill(os.getpid(), signal.SIGKILL),
     HANG: lambda job: time.sleep(60),
@@ -62,5 +63,6 @@ _DEEDS = {
     REFUSE: _raise(UnreadableError("no spine in sight; give another")),
     NO_WEIGHTS: _raise(ModelError("weights are missing; reinstall")),
     CHANGE: _change,
+    KEEP: lambda job: _KEPT.append(bytearray(os.urandom(1 << 20)) * 200),
     VANISH: lambda job: job.source.unlink(),
 }

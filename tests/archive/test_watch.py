@@ -65,6 +65,15 @@ def test_everything_is_read_once_and_listed(store, folder):
     assert list((store.files / INCOMING).iterdir()) == []
 
 
+def test_a_long_look_is_told_about(store, folder, monkeypatch):
+    monkeypatch.setattr(module, "_TELL_EVERY_S", 0.0)
+    for value in (30, 60):
+        write_file(folder / f"{value}.nrrd", value)
+    events = []
+    run(store, folder, tell=events.append)
+    assert (events[1].kind, events[1].text) == ("looking", "2 places seen, 1 new scans so far")
+
+
 def test_bad_scans_among_good_ones(store, folder):
     write_file(folder / "good.nrrd", 40)
     for name, value in (("crash", readers.CRASH), ("odd", readers.RAISE), ("refused", readers.REFUSE)):

@@ -25,6 +25,8 @@ from spinelab.errors import InputError, OutputError, SpinelabError
 #: How the process starts. "spawn" is safe whatever threads there are.
 _START = "spawn"
 _LOOK_S = 0.5
+#: A process that rests with more than this share of the memory limit is replaced.
+_SWOLLEN = 0.5
 _LEAVE_S = 5.0
 
 
@@ -91,6 +93,7 @@ class ReaderProcess:
             answer = pipe.recv()
         except (EOFError, OSError):
             return self._crashed()
+        self._leave_if_swollen()
         if isinstance(answer, SpinelabError):
             raise answer
         assert isinstance(answer, Reading | Refusal)
@@ -129,6 +132,12 @@ class ReaderProcess:
         if limits.memory_mb is not None and used > limits.memory_mb:
             return f"needed more memory than the limit of {limits.memory_mb / 1000:g} GB"
         return None
+
+    def _leave_if_swollen(self) -> None:
+        """Ends a process that kept so much memory that the next scan, though small, might pass the limit."""
+        limit = self.limits.memory_mb
+        if limit is not None and resident_mb(self._process.pid) > _SWOLLEN * limit:
+            self.stop()
 
     def _crashed(self) -> Refusal:
         self._process.join(_LEAVE_S)

@@ -31,6 +31,8 @@ WORKLIST = "worklist.csv"
 _RENEW_S = 60.0
 _LIST_EVERY_S = 60.0
 _LEAST_PAUSE_S = 0.2
+#: A look that takes longer than this is told about.
+_TELL_EVERY_S = 5.0
 #: With `once`, places that never come to rest are waited for so many times as long as they should need.
 _PATIENCE = 10.0
 #: Between two looks at the folder pass so many times as long as one takes.
@@ -42,9 +44,10 @@ class Event:
     """Something to tell who watches.
 
     Attributes:
-        kind: "looked", "read", "skipped", "failed" or "again" (will be tried once more).
+        kind: "looking" or "looked" at the folder; "read", "skipped", "failed" or "again" (will be tried once
+            more) a scan.
         text: In words, without identifiers.
-        case: The scan; None for a look at the folder.
+        case: The scan; None for looks at the folder.
         done: Scans this run has dealt with, all workers together.
         queued: Scans that wait.
         per_hour: Scans an hour, all workers together, since the run began; None before the first.
@@ -133,6 +136,7 @@ class _Worker:
         self._began = self._waiting_since = time.time()
         self._reading_since: float | None = None
         self._renewed = self._listed = 0.0
+        self._told_looking = time.monotonic()
         self._ended = dict.fromkeys(("read", "skipped", "failed", "again"), 0)
 
     def run(self) -> WatchSummary:
@@ -161,7 +165,7 @@ class _Worker:
         began = time.monotonic()
         if queue.take_back(self._store, is_gone, now=time.time()) or not self._next_look:
             _clear_incoming(self._store)
-        self._look = self._intake.look()
+        self._look = self._intake.look(self._tell_looking)
         spent = time.monotonic() - began
         self._next_look = time.monotonic() + max(self._options.poll_s, _LOOKING_SHARE * spent)
         look = self._look
@@ -169,6 +173,11 @@ class _Worker:
             text = f"{look.entered} new scans to read"
             text += f", {look.arriving} places still changing" if look.arriving else ""
             self._say("looked", text, None)
+
+    def _tell_looking(self, look: Look) -> None:
+        if time.monotonic() - self._told_looking > _TELL_EVERY_S:
+            self._told_looking = time.monotonic()
+            self._say("looking", f"{look.places} places seen, {look.entered} new scans so far", None)
 
     def _nothing_left(self) -> bool:
         if queue.next_ready(self._store) is not None:

@@ -49,7 +49,7 @@ def _tell(event: "Event") -> None:
     if event.per_hour is not None and event.left_s is not None:
         progress += f", {event.per_hour:.0f} an hour, {_duration(event.left_s)} to go"
     about = f"{event.case}: " if event.case else ""
-    kind = "" if event.kind in ("read", "looked") else f"{event.kind}: "
+    kind = "" if event.kind in ("read", "looking", "looked") else f"{event.kind}: "
     say(f"[{progress}] {about}{kind}{event.text}")
 
 
