@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import signal
 import sys
+import threading
 from functools import partial
 
 import pytest
@@ -12,7 +14,7 @@ from spinelab.archive import process
 from spinelab.archive import watch as watching
 from spinelab.cli import watch as verb
 from spinelab.cli.app import run
-from tests.archive.readers import CRASH, read_value
+from tests.archive.readers import CRASH, HANG, read_value
 from tests.archive.scans import write_file
 
 
@@ -123,6 +125,17 @@ def test_without_the_extra_it_says_what_to_install(folder, monkeypatch, capsys):
     assert "the archive needs the package psutil, which is not installed; pip install spinelab[archive]" in (
         capsys.readouterr().err
     )
+
+
+def test_a_polite_end_gives_the_scan_back(folder, capsys):
+    write_file(folder / "A hangs.nrrd", HANG)
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    assert watch(folder) == 2
+    timer.join()
+    assert "stopped; nothing half written was left" in capsys.readouterr().err
+    worklist(folder)
+    assert capsys.readouterr().out.endswith("3 queued, 0 reading, 0 done, 0 skipped, 0 failed\n")
 
 
 def test_summaries_and_durations():
