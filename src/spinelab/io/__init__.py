@@ -8,7 +8,7 @@ from spinelab.io.outputs import OutputFolder
 from spinelab.io.plausibility import CheckedScan, check_ct
 from spinelab.io.reading import read, read_mask
 from spinelab.io.spine_json import read_spine, write_spine
-from spinelab.volume import Mask
+from spinelab.volume import Image, Mask
 
 __all__ = [
     "CheckedScan",
@@ -17,6 +17,7 @@ __all__ = [
     "read",
     "read_mask",
     "read_spine",
+    "write_image",
     "write_mask",
     "write_spine",
 ]
@@ -38,3 +39,16 @@ def write_mask(mask: Mask, path: str | Path) -> None:
             "convert the labels first"
         )
     write_nifti(mask, Path(path))
+
+
+def write_image(image: Image, path: str | Path) -> None:
+    """Writes an image as NIfTI on its own grid, voxel for voxel, as 16 bit integers where they hold it.
+
+    Args:
+        image: Intensities (i, j, k) on any grid.
+        path: Ends in ``.nii.gz`` (compressed fast) or ``.nii``.
+
+    Raises:
+        OutputError: Another name, or the file cannot be written.
+    """
+    write_nifti(image, Path(path))

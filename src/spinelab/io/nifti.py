@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from spinelab.errors import GeometryError, OutputError, UnreadableError
 from spinelab.io.outputs import writing
 from spinelab.io.voxels import VoxelStore, slices_per_block
-from spinelab.volume import Geometry, Mask
+from spinelab.volume import Geometry, Image, Mask
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _TYPES = {
@@ -225,8 +225,15 @@ def _scale(block: NDArray[Any], header: _Header) -> NDArray[Any]:
     return scaled
 
 
-def write_nifti(mask: Mask, path: Path) -> None:
-    """Writes a mask as NIfTI-1 on its own grid, voxel for voxel; gzip when the name ends in ``.gz``.
+#: NumPy type -> NIfTI code of what is written.
+_CODES = {"u1": 2, "i2": 4, "f4": 16, "u2": 512}
+
+
+def write_nifti(volume: Image | Mask, path: Path) -> None:
+    """Writes a volume as NIfTI-1 on its own grid, voxel for voxel; gzip when the name ends in ``.gz``.
+
+    Masks become 8 or 16 bit unsigned, images 16 bit signed where their type holds whole numbers that fit,
+    else 32 bit floating point.
 
     The sform carries the affine whatever it is; the qform is set as well unless there is shear.
 
@@ -234,22 +241,30 @@ def write_nifti(mask: Mask, path: Path) -> None:
         OutputError: The name is not ``.nii`` or ``.nii.gz``, or the file cannot be written.
     """
     if not path.name.endswith((".nii", ".nii.gz")):
-        raise OutputError(f"a mask is written as .nii.gz or .nii, found {path.name!r}; change the name")
-    dtype = np.dtype("<u1" if mask.array.size == 0 or int(mask.array.max()) < 256 else "<u2")
-    head = _header_bytes(mask.geometry, dtype)
+        raise OutputError(f"a volume is written as .nii.gz or .nii, found {path.name!r}; change the name")
+    dtype = _type_of(volume)
+    head = _header_bytes(volume.geometry, dtype)
     with writing(path), path.open("wb") as raw:
         if path.name.endswith(".gz"):
             with gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=1, mtime=0) as stream:
-                _write_voxels(stream, head, mask, dtype)
+                _write_voxels(stream, head, volume, dtype)
         else:
-            _write_voxels(raw, head, mask, dtype)
+            _write_voxels(raw, head, volume, dtype)
 
 
-def _write_voxels(stream: Any, head: bytes, mask: Mask, dtype: np.dtype[Any]) -> None:
+def _type_of(volume: Image | Mask) -> np.dtype[Any]:
+    array = volume.array
+    if isinstance(volume, Mask):
+        return np.dtype("<u1" if array.size == 0 or int(array.max()) < 256 else "<u2")
+    whole = array.dtype.kind in "iu" and array.size > 0
+    return np.dtype("<i2" if whole and array.min() >= -32768 and array.max() <= 32767 else "<f4")
+
+
+def _write_voxels(stream: Any, head: bytes, volume: Image | Mask, dtype: np.dtype[Any]) -> None:
     stream.write(head)
-    step = slices_per_block(mask.array.shape)
-    for start in range(0, mask.array.shape[2], step):
-        stream.write(mask.array[:, :, start : start + step].astype(dtype).tobytes(order="F"))
+    step = slices_per_block(volume.array.shape)
+    for start in range(0, volume.array.shape[2], step):
+        stream.write(volume.array[:, :, start : start + step].astype(dtype).tobytes(order="F"))
 
 
 def _header_bytes(geometry: Geometry, dtype: np.dtype[Any]) -> bytes:
@@ -258,7 +273,7 @@ def _header_bytes(geometry: Geometry, dtype: np.dtype[Any]) -> bytes:
     head = bytearray(352)
     struct.pack_into("<i", head, 0, 348)
     struct.pack_into("<8h", head, 40, 3, *geometry.shape, 1, 1, 1, 1)
-    struct.pack_into("<2h", head, 70, 2 if dtype.itemsize == 1 else 512, 8 * dtype.itemsize)
+    struct.pack_into("<2h", head, 70, _CODES[dtype.str[1:]], 8 * dtype.itemsize)
     struct.pack_into("<8f", head, 76, qfac, *geometry.spacing_mm, 0, 0, 0, 0)
     struct.pack_into("<3f", head, 108, 352, 1, 0)
     struct.pack_into("<B", head, 123, 2)

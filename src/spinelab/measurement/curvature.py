@@ -5,6 +5,7 @@ vertebra, the two most tilted into the curve's concavity (Cobb 1948). Tilts are 
 projected on the patient's coronal (LPS x-z) or sagittal (y-z) plane, as on a radiograph.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -91,7 +92,10 @@ def _plate_tilt(part: Endplates, tangent: float, axis: int, *, superior: bool) -
 
 
 def _find_coronal(endplates: Sequence[Endplates]) -> tuple[Curve, ...]:
-    """Finds curves between turning points of the tilt, the mean of the endplates' and the centre line's."""
+    """Finds curves between turning points of the tilt, the mean of the endplates' and the centre line's.
+
+    The end vertebrae are those next to the turning points whose endplates make the largest angle (Cobb 1948).
+    """
     parts = [e for e in endplates if e.superior is not None and e.inferior is not None and e.level != "S"]
     if len(parts) < 3:
         return ()
@@ -102,18 +106,26 @@ def _find_coronal(endplates: Sequence[Endplates]) -> tuple[Curve, ...]:
         assert part.inferior is not None
         plates = (_tilt(part.superior, _X) + _tilt(part.inferior, _X)) / 2
         tilts.append((plates + tangent) / 2)
+    upper = [_plate_tilt(p, t, _X, superior=True) for p, t in zip(parts, tangents, strict=True)]
+    lower = [_plate_tilt(p, t, _X, superior=False) for p, t in zip(parts, tangents, strict=True)]
     curves = []
     turns = find_turning_points(tilts, SWING_DEG)
-    for first, last in pairwise(turns):
-        upper = _plate_tilt(parts[first], tangents[first], _X, superior=True)
-        lower = _plate_tilt(parts[last], tangents[last], _X, superior=False)
-        angle = lower - upper
-        if last - first < 2 or abs(angle) < SMALLEST_DEG or angle * (tilts[last] - tilts[first]) < 0:
+    for turn, next_turn in pairwise(turns):
+        sign = 1 if tilts[next_turn] > tilts[turn] else -1
+        ends = itertools.product(_around(turn, len(parts)), _around(next_turn, len(parts)))
+        first, last = max(ends, key=lambda pair: sign * (lower[pair[1]] - upper[pair[0]]))
+        angle = sign * (lower[last] - upper[first])
+        if last - first < 2 or angle < SMALLEST_DEG:
             continue
-        side: Literal["left", "right"] = "left" if angle > 0 else "right"
+        side: Literal["left", "right"] = "left" if sign > 0 else "right"
         apex = _find_apex(parts[first : last + 1], _X)
-        curves.append(Curve("coronal", parts[first].level, parts[last].level, apex, abs(angle), side))
+        curves.append(Curve("coronal", parts[first].level, parts[last].level, apex, angle, side))
     return tuple(curves)
+
+
+def _around(place: int, count: int) -> range:
+    """A turning point and its neighbours: the end vertebra is the one tilted most."""
+    return range(max(place - 1, 0), min(place + 2, count))
 
 
 def find_turning_points(values: Sequence[float], swing: float) -> list[int]:

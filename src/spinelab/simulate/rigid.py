@@ -52,8 +52,8 @@ class RigidMotion:
 
         Moving for unit time with velocity ``angular x point + linear`` is this motion (a screw).
         """
-        angular = Rotation.from_matrix(self.rotation).as_rotvec()
-        return angular, np.linalg.solve(_left_jacobian(angular), self.translation_mm)
+        angular: Array = Rotation.from_matrix(self.rotation).as_rotvec()
+        return angular, np.asarray(np.linalg.solve(_left_jacobian(angular), self.translation_mm), np.float64)
 
     @classmethod
     def from_twist(cls, angular: Array, linear: Array) -> "RigidMotion":

@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from spinelab.simulate.polyrigid import PolyrigidFlow
 from spinelab.train.paint import draw_palette
+
+#: Points between two for which a motion is computed.
+FLOW_STEP = 3
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,22 @@ def grid_mm(shape: tuple[int, int, int], spacing_mm: float, offset_mm: NDArray[n
         (torch.arange(n) - (n - 1) / 2) * spacing_mm + float(o) for n, o in zip(shape, offset_mm, strict=True)
     ]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+
+
+def flow_back(points_mm: Tensor, flow: PolyrigidFlow) -> Tensor:
+    """Returns for points (i, j, k, 3), LPS mm, after a motion where they come from.
+
+    The motion is computed at every `FLOW_STEP`-th point, a few mm apart, and is linear between.
+    """
+    picked = [
+        torch.linspace(0, n - 1, max(2, round(n / FLOW_STEP) + 1)).round().long() for n in points_mm.shape[:3]
+    ]
+    coarse = points_mm[picked[0]][:, picked[1]][:, :, picked[2]]
+    shift = torch.from_numpy(flow.backward(coarse.numpy()).astype(np.float32)) - coarse
+    whole = functional.interpolate(
+        shift.permute(3, 0, 1, 2)[None], size=points_mm.shape[:3], mode="trilinear", align_corners=True
+    )
+    return points_mm + whole[0].permute(1, 2, 3, 0)
 
 
 def sample(volume: Tensor, index: Tensor, *, nearest: bool = False) -> Tensor:

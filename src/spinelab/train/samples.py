@@ -8,6 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spinelab.anatomy import level as level_of
+from spinelab.simulate.random_flow import RandomDeformity, draw_flow
 from spinelab.tasks.frames import (
     OUTLINE_OFFSET_MM,
     OUTLINE_SHAPE,
@@ -21,6 +23,8 @@ from spinelab.train.prepare import LOCATE_SPACING_MM, UNKNOWN, Prepared
 
 LOCATE_SHAPE = (80, 80, 96)
 AIR_HU = -1024.0
+#: Share of the samples whose column is deformed.
+SIMULATED = 0.75
 #: Cases whose maps are kept in memory, some 50 MB each; those of others are drawn anew.
 _KEPT = 48
 
@@ -54,6 +58,7 @@ class LocateSampler:
     def __init__(self, cases: list[Prepared], weights: list[float], *, simulate: bool = True) -> None:
         self.cases = cases
         self.simulate = simulate
+        self.deformity = RandomDeformity()
         self.chances = np.asarray(weights) / np.sum(weights)
         self._maps = lru_cache(maxsize=_KEPT)(self._build)
 
@@ -65,13 +70,21 @@ class LocateSampler:
         number = int(rng.choice(len(self.cases), p=self.chances))
         case = self.cases[number]
         size = np.asarray(case.image.shape)
+        centers, flow = case.centers, None
+        if self.simulate and len(centers) > 1 and rng.random() < SIMULATED:
+            names = [level_of(int(label)).name for label in case.labels]
+            flow, centers = draw_flow(names, centers * LOCATE_SPACING_MM, rng, self.deformity)
+            centers = centers / LOCATE_SPACING_MM
         if rng.random() < 0.85:
-            middle = case.centers[rng.integers(len(case.centers))] + rng.uniform(-1, 1, 3) * (22, 16, 14)
+            middle = centers[rng.integers(len(centers))] + rng.uniform(-1, 1, 3) * (22, 16, 14)
         else:
             middle = rng.uniform(0, 1, 3) * size
-        warp = augment.draw_warp(rng, bend_deg=14 if self.simulate else 0, turn_deg=(9, 9, 9))
+        warp = augment.draw_warp(rng, bend_deg=0, turn_deg=(9, 9, 9))
         points = augment.grid_mm(LOCATE_SHAPE, LOCATE_SPACING_MM, np.zeros(3))
-        index = warp.source(points) / LOCATE_SPACING_MM + torch.from_numpy(middle).float()
+        index = warp.source(points) + torch.from_numpy(middle).float() * LOCATE_SPACING_MM
+        if flow is not None:
+            index = augment.flow_back(index, flow)
+        index = index / LOCATE_SPACING_MM
         inside = ((index > -0.5) & (index < torch.from_numpy(size - 0.5).float())).all(-1)
         maps = self._maps(number)
         linear = augment.sample(maps[0], index)
