@@ -49,6 +49,8 @@ DENT_RADIUS, RIM_RADIUS = 0.8, 0.9
 HINGE, LEVEL = (0.7, 1.0), (-0.05, 0.25)
 #: Radius within which cancellous bone may not be squeezed further than allowed; beyond, it gives what it can.
 JUDGED_RADIUS = 0.8
+#: Steps in which the amplitude is searched, so that heights stay readable on the way.
+SEARCH_STEPS = 8
 #: Over which distance from the squeezed bone its higher density fades.
 DENSE_FADE_MM = 2.0
 #: HU of marrow, which gives way; how many times denser bone becomes at most, and up to which HU.
@@ -113,14 +115,19 @@ class Collapse:
                 f"{self.level} as it is has lost {present:.0f} % as a {self.shape}, asked for "
                 f"{self.loss_percent:g} %; ask for more, or choose another vertebra"
             )
-        possible = lose(largest)
-        if possible < self.loss_percent:
+        low = possible = 0.0
+        for high in np.linspace(0, largest, SEARCH_STEPS + 1)[1:]:
+            possible = lose(float(high))
+            if possible >= self.loss_percent:
+                break
+            low = float(high)
+        else:
             raise InputError(
                 f"a {self.shape} of {self.loss_percent:g} % would fold {self.level}; the largest possible is "
                 f"{np.floor(possible):.0f} %"
             )
-        excess = brentq(lambda a: lose(a) - self.loss_percent, 0.0, largest, xtol=1e-4)
-        return make(float(excess))
+        amplitude = brentq(lambda a: lose(a) - self.loss_percent, low, float(high), xtol=1e-4)
+        return make(float(amplitude))
 
     def _profiles(self, around: Surroundings) -> tuple[Array, Array]:
         """Returns (x, y) how much the superior and the inferior endplate give way, at most about 1 in all."""
