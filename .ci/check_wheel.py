@@ -1,4 +1,4 @@
-"""Checks what is in the wheel: schema, typing mark, data, weights within 20 MB, no torch wanted."""
+"""Checks what is in the wheel: schema, data, weights, the built page, within 22 MB, no torch wanted."""
 
 import sys
 import zipfile
@@ -9,12 +9,15 @@ with zipfile.ZipFile(wheel) as archive:
     names = archive.namelist()
     metadata = next(archive.read(name).decode() for name in names if name.endswith("METADATA"))
 wanted = ["spinelab/spine.schema.json", "spinelab/py.typed", "spinelab/report/template.html"]
+page = ["reading.js", "worklist.js", "style.css", "LICENSES.txt"]
+wanted += [f"spinelab/server/built/{name}" for name in page] + ["spinelab/server/templates/case.html"]
 missing = [name for name in wanted if name not in names]
 weights = [name for name in names if name.endswith(".onnx")]
 plain = [
     line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line
 ]
 problems = [f"missing: {missing}"] if missing else []
+problems += ["JavaScript packages inside"] if any("node_modules" in name for name in names) else []
 problems += ["no weights (.onnx) inside"] if not weights else []
 problems += ["torch is required without an extra"] if any("torch" in line for line in plain) else []
 size_mb = wheel.stat().st_size / 1e6

@@ -54,6 +54,8 @@ export class NamesBox {
   }
 
   #show() {
+    document.getElementById("names-up").disabled = this.level.selectedIndex <= 0;
+    document.getElementById("names-down").disabled = this.level.selectedIndex >= this.level.options.length - 1;
     const names = this.#column(this.level.value) ?? [];
     const place = this.#case.vertebrae.findIndex((v) => v.id === this.#vertebra.id);
     const words = names.flatMap((name, n) => [n === place ? make("b", {}, name) : name, " "]);

@@ -10,11 +10,14 @@ import { GRADES, make, tell } from "./words.js";
 const byId = (id) => document.getElementById(id);
 const bench = byId("reading");
 const api = `/api/cases/${bench.dataset.scan}`;
+/** The views follow when the reader stays; drawing three of them must not hold up walking down the column. */
+const VIEWS_AFTER_MS = 120;
 const SHAPE_KEYS = { w: "wedge", b: "biconcave", c: "crush" };
 
 let shown = null;
 let current = 0;
 let views = null;
+let viewsTimer = 0;
 const images = new Map();
 const clock = new Clock();
 const outbox = new Outbox((state) => {
@@ -90,7 +93,8 @@ function choose(number, moveViews = true) {
   strip.select(one.id);
   stage.show(one, images.get(one.id), nameOf(one));
   drawVertebra();
-  if (moveViews && views) requestAnimationFrame(() => setTimeout(() => one === vertebra() && views.go(one.center_mm)));
+  clearTimeout(viewsTimer);
+  if (moveViews && views) viewsTimer = setTimeout(() => views.go(one.center_mm), VIEWS_AFTER_MS);
 }
 
 function drawVertebra() {
@@ -295,12 +299,14 @@ const KEYS = {
 document.addEventListener("keydown", (event) => {
   if (!shown || event.ctrlKey || event.metaKey || event.altKey || event.repeat && !event.key.startsWith("Arrow")) return;
   if (document.querySelector("dialog[open]") || event.target.matches("input, select")) return;
+  if (event.target.dataset?.point !== undefined && event.key.startsWith("Arrow")) return;
+  if (event.target.matches("canvas")) event.stopPropagation(); // the views have keys of their own, which mean other things
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   const action = KEYS[key] ?? (/^[0-3]$/.test(key) ? () => grade(Number(key)) : SHAPE_KEYS[key] && (() => form(SHAPE_KEYS[key])));
   if (!action) return;
   event.preventDefault();
   action();
-});
+}, true);
 for (const button of document.querySelectorAll("[data-grade]")) button.addEventListener("click", () => grade(Number(button.dataset.grade)));
 for (const button of document.querySelectorAll("[data-shape]")) button.addEventListener("click", () => form(button.dataset.shape));
 const CLICKS = { not: refuse, undo, outlines: toggleOutlines, points: togglePoints, names: KEYS.l, help: KEYS["?"], finish, reopen };

@@ -29,19 +29,21 @@ export async function openViews(canvas, scanId, onMove) {
     { sliceType: SLICE_TYPE.AXIAL, position: [0.57, 0.57, 0.43, 0.43] },
   ]);
   await viewer.loadVolumes([{ url: `/api/cases/${scanId}/scan.nii`, name: "scan.nii", cal_min: BONE_HU[0], cal_max: BONE_HU[1], colormap: "gray" }]);
-  let quiet = false;
+  // Only what the reader does in the views moves the page; NiiVue also tells of places it went to by itself.
+  let touched = 0;
+  for (const kind of ["pointerdown", "pointermove", "wheel"]) {
+    canvas.addEventListener(kind, (event) => { if (event.buttons || kind === "wheel") touched = performance.now(); }, { passive: true });
+  }
   viewer.onLocationChange = (location) => {
-    if (!quiet) onMove([-location.mm[0], -location.mm[1], location.mm[2]]);
+    if (performance.now() - touched < 300) onMove([-location.mm[0], -location.mm[1], location.mm[2]]);
   };
   let labels = false;
   return {
     viewer,
     /** Moves all three views to a point, LPS millimetres. */
     go([left, posterior, superior]) {
-      quiet = true;
       viewer.scene.crosshairPos = viewer.mm2frac([-left, -posterior, superior]);
       viewer.drawScene();
-      quiet = false;
     },
     /** Outlines of the vertebrae on or off; their volume is fetched when first wanted. */
     async showOutlines(shown) {
