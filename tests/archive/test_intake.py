@@ -296,12 +296,38 @@ def test_two_intakes_at_once_enter_once(store, folder, intake):
     for number in range(5):
         write_file(folder / f"{number}.nrrd", number)
     other = Intake(store, folder, settle_s=0.0)
-    looks = iter(range(100))
-    entered = intake.look(lambda look: next(looks) == 2 and other.look()).entered
-    assert entered < 5
+    entered = [look.entered for place, look in enumerate(intake.steps()) if place != 2 or other.look()]
+    assert entered[-1] == 3
     assert len(scans(store)) == 5
     with store.reading() as session:
         assert len(session.scalars(select(Place)).all()) == 5
+
+
+def test_an_interrupted_look_is_not_done_again_from_the_start(store, folder, intake, monkeypatch):
+    monkeypatch.setattr(module, "_BATCH", 1)
+    for number in (1, 2, 3):
+        write_study(folder / str(number), number, f"1.2.100{number}.1")
+    steps = intake.steps()
+    while next(steps).entered < 2:
+        pass
+    next(steps)
+    steps.close()
+    opened = []
+    choose_scan = module.choose_scan
+    monkeypatch.setattr(module, "choose_scan", lambda *given: opened.append(given) or choose_scan(*given))
+    assert intake.look().entered == 1
+    assert len(opened) == 1
+
+
+def test_a_study_over_two_batches_is_put_together(store, folder, intake, monkeypatch):
+    monkeypatch.setattr(module, "_BATCH", 1)
+    files = write_study(folder / "disc1", 5, f"{STUDY}.1")
+    (folder / "disc2").mkdir()
+    for file in files[6:]:
+        file.rename(folder / "disc2" / file.name)
+    intake.look()
+    assert [(scan.status, len(scan.files)) for scan in scans(store)][-1] == (QUEUED, 9)
+    assert [scan.replaced_by is None for scan in scans(store)] == [False, True]
 
 
 def test_a_failed_scan_may_be_tried_again_and_put_back(store, folder, intake):

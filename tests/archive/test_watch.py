@@ -65,13 +65,15 @@ def test_everything_is_read_once_and_listed(store, folder):
     assert list((store.files / INCOMING).iterdir()) == []
 
 
-def test_a_long_look_is_told_about(store, folder, monkeypatch):
-    monkeypatch.setattr(module, "_TELL_EVERY_S", 0.0)
+def test_a_long_look_is_told_about_and_reading_begins_before_it_ends(store, folder, monkeypatch):
+    monkeypatch.setattr(module, "_LOOK_AT_ONCE_S", 0.0)
     for value in (30, 60):
         write_file(folder / f"{value}.nrrd", value)
     events = []
-    run(store, folder, tell=events.append)
-    assert (events[1].kind, events[1].text) == ("looking", "2 places seen, 1 new scans so far")
+    assert run(store, folder, tell=events.append).read == 2
+    assert [event.kind for event in events][:4] == ["looking", "read", "looking", "read"]
+    assert events[0].text == "1 places seen, 1 new scans so far"
+    assert [event.text for event in events if event.kind == "looked"] == ["2 new scans to read"]
 
 
 def test_bad_scans_among_good_ones(store, folder):

@@ -2,10 +2,11 @@
 
 import os
 import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from sqlalchemy import select
@@ -17,10 +18,13 @@ from spinelab.archive.store import Store
 from spinelab.archive.studies import choose_scan, group_by_study, hash_files, hash_text
 from spinelab.archive.tables import Place
 
+#: Studies are put together and entered when so many new DICOM folders were seen.
+_BATCH = 100
+
 
 @dataclass
 class Look:
-    """What one look at a folder found.
+    """What one look at a folder found, so far.
 
     Attributes:
         places: Files and folders in which scans lie or should lie.
@@ -35,21 +39,20 @@ class Look:
 
 @dataclass
 class _DicomFolders:
-    """The DICOM folders of one look: those to take in, those studies are still arriving in, all by study."""
+    """DICOM folders to take in, the studies in them and in all others, those that are still arriving."""
 
-    fresh: dict[Path, PlaceSeen] = field(default_factory=dict)
-    studies: dict[Path, list[str]] = field(default_factory=dict)
-    arriving: set[str] = field(default_factory=set)
+    fresh: dict[Path, PlaceSeen]
+    studies: dict[Path, list[str]]
+    arriving: set[str]
 
     def by_study(self) -> dict[str, list[Path]]:
-        """Returns the folders of each study with something new, from a study in one folder to one in many."""
+        """Returns every folder of each study that has something new."""
+        wanted = {study for folder in self.fresh for study in self.studies[folder]}
         groups = defaultdict(list)
         for folder, studies in self.studies.items():
-            for study in studies:
+            for study in wanted.intersection(studies):
                 groups[study].append(folder)
-        return {
-            study: folders for study, folders in groups.items() if not self.fresh.keys().isdisjoint(folders)
-        }
+        return groups
 
 
 class Intake:
@@ -66,43 +69,63 @@ class Intake:
         self, store: Store, folder: Path, *, settle_s: float, clock: Callable[[], float] = time.time
     ) -> None:
         self._store = store
-        self._finder = PlaceFinder(folder.absolute(), (store.files,))
+        self._folder = folder.absolute()
+        self._finder = PlaceFinder(self._folder, (store.files,))
         self._settling = Settling(settle_s)
         self._clock = clock
 
-    def look(self, tell: Callable[[Look], None] = lambda look: None) -> Look:
-        """Looks once.
-
-        Args:
-            tell: Called again and again with what was found so far.
+    def look(self) -> Look:
+        """Looks once, from beginning to end.
 
         Raises:
             UnreadableError: The folder is not there or cannot be listed.
         """
-        look, folders = Look(), _DicomFolders()
-        known = self._known()
-        for seen in self._finder.walk():
-            look.places += 1
-            tell(look)
-            fingerprint, studies = known.get(str(seen.path), ("", []))
-            if fingerprint == seen.fingerprint:
-                folders.studies[seen.path] = studies
-            elif not self._settling.at_rest(seen, self._clock()):
-                look.arriving += 1
-                if seen.kind == "dicom":
-                    folders.arriving |= group_by_study(seen.files[:1], seen.path).keys()
-            elif seen.kind == "dicom":
-                folders.fresh[seen.path] = seen
-                folders.studies[seen.path] = list(group_by_study(seen.files, seen.path))
-            else:
-                self._take_file(seen, look)
-        self._take_studies(folders, look, tell)
-        return look
+        return deque(self.steps(), maxlen=1).pop()
 
-    def _known(self) -> dict[str, tuple[str, list[str]]]:
+    def steps(self) -> Iterator[Look]:
+        """Looks once, in many steps between which scans may be read; yields what was found so far.
+
+        Where there is much that is new, folders directly below the watched one are taken in a batch after the
+        other, so that little is held in memory and little is done again after an interruption.
+
+        Raises:
+            UnreadableError: The folder is not there or cannot be listed.
+        """
+        look, known = Look(), self._known()
+        studies = {path: there for path, (_, there) in known.items() if there}
+        folders = _DicomFolders({}, studies, set())
+        for _, places in groupby(self._finder.walk(), self._branch):
+            for seen in places:
+                look.places += 1
+                if known.get(seen.path, ("", []))[0] != seen.fingerprint:
+                    self._take_place(seen, folders, look)
+                yield look
+            if len(folders.fresh) >= _BATCH:
+                yield from self._take_studies(folders, look)
+                folders = _DicomFolders({}, studies, folders.arriving)
+        yield from self._take_studies(folders, look)
+        yield look
+
+    def _branch(self, seen: PlaceSeen) -> str:
+        """Returns which folder directly below the watched one a place lies in; "" for the watched one."""
+        parts = seen.path.relative_to(self._folder).parts
+        return parts[0] if len(parts) > 1 or (seen.kind == "dicom" and parts) else ""
+
+    def _known(self) -> dict[Path, tuple[str, list[str]]]:
         with self._store.reading() as session:
             rows = session.execute(select(Place.path, Place.fingerprint, Place.studies))
-            return {path: (fingerprint, studies) for path, fingerprint, studies in rows}
+            return {Path(path): (fingerprint, studies) for path, fingerprint, studies in rows}
+
+    def _take_place(self, seen: PlaceSeen, folders: _DicomFolders, look: Look) -> None:
+        if not self._settling.at_rest(seen, self._clock()):
+            look.arriving += 1
+            if seen.kind == "dicom":
+                folders.arriving |= group_by_study(seen.files[:1], seen.path).keys()
+        elif seen.kind == "dicom":
+            folders.fresh[seen.path] = seen
+            folders.studies[seen.path] = list(group_by_study(seen.files, seen.path))
+        else:
+            self._take_file(seen, look)
 
     def _take_file(self, seen: PlaceSeen, look: Look) -> None:
         try:
@@ -115,10 +138,10 @@ class Intake:
         if self._enter(scan, [seen], look):
             self._remember(seen, [])
 
-    def _take_studies(self, folders: _DicomFolders, look: Look, tell: Callable[[Look], None]) -> None:
+    def _take_studies(self, folders: _DicomFolders, look: Look) -> Iterator[Look]:
         later: set[Path] = set()
         for study, there in folders.by_study().items():
-            tell(look)
+            yield look
             if study in folders.arriving:
                 later.update(there)
                 continue

@@ -31,8 +31,8 @@ WORKLIST = "worklist.csv"
 _RENEW_S = 60.0
 _LIST_EVERY_S = 60.0
 _LEAST_PAUSE_S = 0.2
-#: A look that takes longer than this is told about.
-_TELL_EVERY_S = 5.0
+#: A look that takes longer than this goes on after the next scan is read.
+_LOOK_AT_ONCE_S = 20.0
 #: With `once`, places that never come to rest are waited for so many times as long as they should need.
 _PATIENCE = 10.0
 #: Between two looks at the folder pass so many times as long as one takes.
@@ -136,7 +136,8 @@ class _Worker:
         self._began = self._waiting_since = time.time()
         self._reading_since: float | None = None
         self._renewed = self._listed = 0.0
-        self._told_looking = time.monotonic()
+        self._steps: Iterator[Look] | None = None
+        self._spent_looking = 0.0
         self._ended = dict.fromkeys(("read", "skipped", "failed", "again"), 0)
 
     def run(self) -> WatchSummary:
@@ -160,27 +161,31 @@ class _Worker:
         return WatchSummary(ended["read"], ended["skipped"], ended["failed"], seconds, self._look.arriving)
 
     def _look_if_due(self) -> None:
-        if time.monotonic() < self._next_look:
-            return
+        """Looks at the folder when it is time to, for a while; scans are read before it goes on."""
         began = time.monotonic()
-        if queue.take_back(self._store, is_gone, now=time.time()) or not self._next_look:
-            _clear_incoming(self._store)
-        self._look = self._intake.look(self._tell_looking)
-        spent = time.monotonic() - began
-        self._next_look = time.monotonic() + max(self._options.poll_s, _LOOKING_SHARE * spent)
-        look = self._look
-        if look.entered:
-            text = f"{look.entered} new scans to read"
-            text += f", {look.arriving} places still changing" if look.arriving else ""
+        if self._steps is None:
+            if began < self._next_look:
+                return
+            if queue.take_back(self._store, is_gone, now=time.time()) or not self._next_look:
+                _clear_incoming(self._store)
+            self._steps, self._spent_looking = self._intake.steps(), 0.0
+            self._look = Look()
+        for look in self._steps:
+            self._look = look
+            if time.monotonic() - began > _LOOK_AT_ONCE_S:
+                self._spent_looking += time.monotonic() - began
+                self._say("looking", f"{look.places} places seen, {look.entered} new scans so far", None)
+                return
+        self._steps = None
+        self._spent_looking += time.monotonic() - began
+        self._next_look = time.monotonic() + max(self._options.poll_s, _LOOKING_SHARE * self._spent_looking)
+        if self._look.entered:
+            text = f"{self._look.entered} new scans to read"
+            text += f", {self._look.arriving} places still changing" if self._look.arriving else ""
             self._say("looked", text, None)
 
-    def _tell_looking(self, look: Look) -> None:
-        if time.monotonic() - self._told_looking > _TELL_EVERY_S:
-            self._told_looking = time.monotonic()
-            self._say("looking", f"{look.places} places seen, {look.entered} new scans so far", None)
-
     def _nothing_left(self) -> bool:
-        if queue.next_ready(self._store) is not None:
+        if self._steps is not None or queue.next_ready(self._store) is not None:
             return False
         if self._look.arriving == 0:
             return True
@@ -188,6 +193,8 @@ class _Worker:
 
     def _pause_s(self) -> float:
         """Returns how long there is nothing to do: until the next look, or a scan may be read again."""
+        if self._steps is not None:
+            return 0.0
         ready = queue.next_ready(self._store)
         until = self._next_look - time.monotonic()
         if ready is not None:
