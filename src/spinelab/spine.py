@@ -14,6 +14,8 @@ from spinelab.anatomy import ORDER, level
 from spinelab.errors import InputError
 
 SCHEMA_VERSION = "1.1"
+#: Flag of a body whose trabecular bone is sparse; apart from any fracture.
+LOW_DENSITY_FLAG = "low density"
 Point = tuple[float, float, float]
 
 

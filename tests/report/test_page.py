@@ -103,8 +103,8 @@ def test_the_table_has_a_row_a_vertebra(html: str) -> None:
     rows = re.findall(r"<tr[^>]*><th scope=\"row\"><span.*?</tr>", html)
     cells = [[re.sub("<[^>]+>", "", cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", row)] for row in rows]
     assert cells == [
-        ["T12", "97 %", "cut", "–", "–", "–", "–", "–", "–", "metal"],
-        ["L1", "72 %", "yes", "16.0", "17.2", "–", "anterior 34", "118", "–", ""],
+        ["T12", "97 %", "cut", "–", "–", "–", "–", "–", "–", "–", "metal"],
+        ["L1", "72 %", "yes", "16.0", "17.2", "–", "34 anterior", "–", "118", "–", ""],
         [
             "L2",
             "> 99 %".replace(">", "&gt;"),
@@ -113,11 +113,12 @@ def test_the_table_has_a_row_a_vertebra(html: str) -> None:
             "24.0",
             "26.0",
             "4",
+            "–",
             "98",
             "forward 4.1, right 3.4",
             "",
         ],
-        ["L3", "100 %", "yes", "–", "–", "–", "–", "–", "–", ""],
+        ["L3", "100 %", "yes", "–", "–", "–", "–", "–", "–", "–", ""],
     ]
 
 
@@ -157,3 +158,22 @@ def test_one_vertebra_without_any_measure(phantom: Phantom) -> None:
 def test_a_report_that_cannot_be_written_says_why(phantom: Phantom, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="folder does not exist; create it first"):
         write_report(phantom.image, phantom.mask, Spine(()), tmp_path / "none" / "r.html")
+
+
+def test_suspicious_bodies_are_pictured_with_one_sentence_of_caution(phantom: Phantom) -> None:
+    from spinelab.measurement import measure
+    from spinelab.spine import Fracture
+
+    spine = measure(phantom.image, phantom.mask, phantom.spine)
+    fracture = Fracture(True, 0.9, 2, "wedge", 30.0, (22.0, 38.0), "neighbours")
+    chosen = spine.vertebrae[1]
+    changed = tuple(replace(v, fracture=fracture) if v is chosen else v for v in spine.vertebrae)
+    page = Page(render_report(phantom.image, phantom.mask, replace(spine, vertebrae=changed), title="case"))
+    words = [image["alt"] for image in page.attributes("img") if image["alt"]]
+    assert sum(f"picture of {chosen.level} in its own frame" in said for said in words if said) == 1
+    assert "Bodies that may have lost height" in page.text
+    assert page.text.count("it does not tell a fracture, old or new, from another cause of a low body") == 1
+
+
+def test_without_suspicious_bodies_there_is_no_such_part(html: str) -> None:
+    assert "Bodies that may have lost height" not in Page(html).text

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -8,11 +9,12 @@ from spinelab.report.wording import (
     largest_loss,
     list_findings,
     split_slip,
+    write_caption,
     write_headline,
     write_numbering,
     write_slip,
 )
-from spinelab.spine import Curvature, HeightLoss, Numbering, Slip, Spine, Vertebra
+from spinelab.spine import Curvature, Density, Fracture, HeightLoss, Numbering, Slip, Spine, Vertebra
 from tests.report.spines import measured_spine
 
 
@@ -148,3 +150,54 @@ def test_manifest_is_flat_and_keeps_only_the_last_part_of_paths() -> None:
         ("series", "–"),
         ("licence", "CC BY-SA 4.0 / Apache-2.0"),
     ]
+
+
+WEDGE = Fracture(True, 0.94, 2, "wedge", 31.4, (24.0, 38.2), "neighbours", ("thick slices (5.0 mm)", "metal"))
+WHOLE = Fracture(True, 0.001, 0, None, 0.3, (0.0, 9.0), "neighbours", ("level name doubtful",))
+CUT = Fracture(False, reasons=("cut by the field of view",))
+
+
+def body(name: str, fracture: Fracture | None, **changes: Any) -> Vertebra:
+    return Vertebra(name, (0.0, 0.0, 0.0), 0.99, fracture=fracture, **changes)
+
+
+def test_a_graded_body_shows_loss_interval_grade_and_reasons() -> None:
+    row = build_row(body("L1", WEDGE, flags=("metal",)))
+    assert (row.loss, row.loss_kind, row.grade) == ("31", "24 to 38", "2 wedge, 94 %")
+    assert row.flags == "metal, thick slices (5.0 mm)"
+    assert row.collapsed
+
+
+def test_a_normal_body_is_not_burdened_with_reasons() -> None:
+    row = build_row(body("L2", WHOLE))
+    assert (row.loss, row.loss_kind, row.grade, row.flags) == ("0", "0 to 9", "0", "")
+    assert not row.collapsed
+
+
+def test_what_is_not_evaluable_says_so_once() -> None:
+    row = build_row(body("L3", CUT, complete=False, flags=("cut",)))
+    assert (row.loss, row.grade, row.flags, row.complete) == ("–", "not evaluable", "", "cut")
+    unreadable = Fracture(False, reasons=("heights not readable",))
+    assert build_row(body("L3", unreadable)).flags == "heights not readable"
+
+
+def test_graded_losses_are_found_with_their_reference() -> None:
+    spine = Spine((body("T12", WHOLE), body("L1", WEDGE), body("L2", CUT)))
+    subject, finding, stands_out = list_findings(spine)[0]
+    assert subject == "Height loss of 20 % or more"
+    assert finding == "L1 31 % against neighbours, grade 2 wedge"
+    assert stands_out
+    assert list_findings(Spine((body("T12", WHOLE), body("L1", CUT))))[0][1:] == ("none of 1 graded", False)
+
+
+def test_low_density_stands_out_apart_from_fractures() -> None:
+    density = Density(90.0, 88.0, 20.0, 5000.0)
+    spine = Spine((body("L1", WHOLE, density=density, flags=("low density",)),))
+    assert ("Density", "L1 90 HU, lowest 90 HU (L1), low at L1", True) in list_findings(spine)
+
+
+def test_the_caption_of_a_picture_says_it_all() -> None:
+    assert write_caption(body("L1", WEDGE)) == (
+        "height loss 31 % (24 to 38) against neighbours; Genant grade 2, wedge; probability of 20 % or more: "
+        "94 %; thick slices (5.0 mm); metal"
+    )

@@ -8,12 +8,14 @@ from typing import Any
 from spinelab.io.outputs import writing
 from spinelab.report.curve_drawing import draw_curves
 from spinelab.report.pictures import DOUBTFUL_BELOW, render_views
+from spinelab.report.vertebra_pictures import render_suspicious
 from spinelab.report.wording import (
     LOSS_TO_NOTE_PERCENT,
     SLIP_TO_NOTE_MM,
     build_row,
     flatten_manifest,
     list_findings,
+    write_caption,
     write_headline,
     write_numbering,
 )
@@ -65,6 +67,15 @@ def _contents(image: Image, mask: Mask, spine: Spine, title: str) -> dict[str, A
         "picture": base64.b64encode(render_views(image, mask, spine)).decode("ascii"),
         "picture_words": _describe_picture(spine),
         "drawing": draw_curves(spine),
+        "suspicious": [
+            {
+                "level": picture.level,
+                "png": base64.b64encode(picture.png).decode("ascii"),
+                "words": picture.words,
+                "caption": write_caption(spine[picture.level]),
+            }
+            for picture in render_suspicious(image, mask, spine)
+        ],
         "rows": [build_row(vertebra) for vertebra in spine.vertebrae],
         "manifest": flatten_manifest(spine.manifest),
         "scan": " × ".join(str(n) for n in image.array.shape),

@@ -24,7 +24,7 @@ BONE_WINDOW_HU = (-250.0, 1000.0)
 
 _PALETTE = ("#5CC8FF", "#FFC857", "#FF7AA8", "#7BE08A", "#C39BFF", "#FF9A5C", "#4FE0D0")
 _GREY = "#9AA3AD"
-_BACKGROUND = "#14171A"
+BACKGROUND = "#14171A"
 _PAPER = "#E8EBEE"
 #: Two pixels a typographic point: pictures stay sharp on dense screens and in print.
 _DPI = 144
@@ -76,7 +76,7 @@ def draw_views(image: Image, mask: Mask, spine: Spine) -> "Figure":
     widths = [view.pixels.shape[1] / _PX for view in views]
     height = views[0].pixels.shape[0] / _PX
     total = (max(sum(widths) + _GAP + 2 * _PAD, 330.0), height + _HEAD + _FOOT)
-    figure = Figure(figsize=(total[0] / 72, total[1] / 72), dpi=_DPI, facecolor=_BACKGROUND)
+    figure = Figure(figsize=(total[0] / 72, total[1] / 72), dpi=_DPI, facecolor=BACKGROUND)
     left = (total[0] - sum(widths) - _GAP) / 2
     window = _window(image, views)
     for view, width in zip(views, widths, strict=True):
@@ -133,32 +133,32 @@ def _draw_view(axes: "Axes", view: View, spine: Spine, window: tuple[float, floa
     )
     axes.set_axis_off()
     axes.imshow(
-        _shade(view.pixels, window), extent=extent, interpolation="nearest", aspect="auto", origin="upper"
+        shade(view.pixels, window), extent=extent, interpolation="nearest", aspect="auto", origin="upper"
     )
     by_label = {outline.label: outline for outline in view.outlines}
     named = {vertebra.label: vertebra for vertebra in spine.vertebrae}
     for outline in view.outlines:
-        _draw_outline(axes, outline, named.get(outline.label))
+        draw_outline(axes, outline, named.get(outline.label))
     axes.set_xlim(extent[:2])
     axes.set_ylim(extent[2:])
     for vertebra in _named(view, spine, room_mm=4 * half * 11):
         _draw_name(axes, view, vertebra, by_label.get(vertebra.label))
-    _draw_sides(axes, view.plane)
+    draw_sides(axes, view.plane)
     if view.plane == "sagittal":
-        _draw_scale(axes, extent)
+        draw_scale(axes, extent)
 
 
-def _shade(pixels: Float, window: tuple[float, float]) -> NDArray[np.uint8]:
+def shade(pixels: Float, window: tuple[float, float]) -> NDArray[np.uint8]:
     """Grey levels (h, w, 3) of intensities (h, w); outside the field of view the background shows."""
     low, high = window
     grey = np.clip((pixels - low) / (high - low), 0, 1)
     shaded = np.repeat(np.nan_to_num(grey * 255).astype(np.uint8)[..., None], 3, axis=2)
-    background = [int(_BACKGROUND[at : at + 2], 16) for at in (1, 3, 5)]
+    background = [int(BACKGROUND[at : at + 2], 16) for at in (1, 3, 5)]
     shaded[~np.isfinite(pixels)] = background
     return shaded
 
 
-def _draw_outline(axes: "Axes", outline: Outline, vertebra: Vertebra | None) -> None:
+def draw_outline(axes: "Axes", outline: Outline, vertebra: Vertebra | None) -> None:
     """Draws one outline in its level's colour; dashed if cut, grey if the spine does not name it."""
     if outline.inside.max() <= 0.5 or min(outline.inside.shape) < 2:
         return
@@ -221,7 +221,7 @@ def _edge(view: View, vertebra: Vertebra, outline: Outline | None) -> float:
     return edge + float(np.clip(inside, view.across_mm[0], view.across_mm[-1]) - inside)
 
 
-def _draw_sides(axes: "Axes", plane: str) -> None:
+def draw_sides(axes: "Axes", plane: str) -> None:
     """Writes the side letters: front on the left (sagittal), patient's right on the left (coronal)."""
     first, last = ("A", "P") if plane == "sagittal" else ("R", "L")
     places = (
@@ -231,10 +231,10 @@ def _draw_sides(axes: "Axes", plane: str) -> None:
         ("I", (0.0, 0.0), (6, 6), ("left", "bottom")),
     )
     for letter, place, offset, (across, along) in places:
-        _annotate(axes, letter, place, offset, ha=across, va=along, xycoords="axes fraction", fontsize=9)
+        annotate(axes, letter, place, offset, ha=across, va=along, xycoords="axes fraction", fontsize=9)
 
 
-def _draw_scale(axes: "Axes", extent: tuple[float, float, float, float]) -> None:
+def draw_scale(axes: "Axes", extent: tuple[float, float, float, float]) -> None:
     """Draws a bar of 5 cm (2 cm in a small picture) in the lower right corner."""
     width, height = extent[1] - extent[0], extent[3] - extent[2]
     length = 50.0 if width > 110 else 20.0
@@ -242,14 +242,15 @@ def _draw_scale(axes: "Axes", extent: tuple[float, float, float, float]) -> None
     (bar,) = axes.plot([x - length, x], [y, y], color=_PAPER, linewidth=2, solid_capstyle="butt")
     bar.set_path_effects([_halo(4)])
     place = (x - length / 2, y)
-    _annotate(axes, f"{length / 10:.0f} cm", place, (0, 3), ha="center", va="bottom", fontsize=8)
+    annotate(axes, f"{length / 10:.0f} cm", place, (0, 3), ha="center", va="bottom", fontsize=8)
 
 
-def _annotate(
+def annotate(
     axes: "Axes", text: str, place: tuple[float, float], offset: tuple[float, float], **style: Any
 ) -> None:
     """Writes text with a dark rim at a place, moved by an offset in points."""
-    note = axes.annotate(text, place, xytext=offset, textcoords="offset points", color=_PAPER, **style)
+    options: dict[str, Any] = {"color": _PAPER, "textcoords": "offset points"} | style
+    note = axes.annotate(text, place, xytext=offset, **options)
     note.set_path_effects([_halo()])
 
 

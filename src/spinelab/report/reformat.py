@@ -25,6 +25,8 @@ _MARGIN_ABOVE_MM, _MARGIN_BELOW_MM = 32.0, 42.0
 _AROUND_MM: dict[Plane, tuple[float, float]] = {"sagittal": (52.0, 68.0), "coronal": (64.0, 64.0)}
 #: So much is shown beside the column even where the field of view ends, to leave room for the names.
 _ROOM_MM: dict[Plane, tuple[float, float]] = {"sagittal": (38.0, 20.0), "coronal": (30.0, 46.0)}
+#: Around the centre of a single body: ahead, behind, below, above.
+_BODY_MM = (-34.0, 40.0, -34.0, 34.0)
 _SLAB_OFFSETS_MM = (-1.0, 0.0, 1.0)
 _SMOOTH_OUTLINE_MM = 0.7
 
@@ -180,6 +182,29 @@ def _bounds(geometry: Geometry) -> tuple[Float, Float]:
     corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in geometry.shape])).reshape(3, -1).T
     world = geometry.index_to_world(corners)
     return world.min(axis=0), world.max(axis=0)
+
+
+def view_vertebra(image: Image, mask: Mask, vertebra: Vertebra, *, step_mm: float = 0.25) -> View:
+    """Samples the mid-sagittal plane of one vertebra in its own frame: straight however it is tilted.
+
+    Args:
+        image: The scan, any axis order, oblique or not.
+        mask: VerSe labels; its grid may differ from the image's.
+        vertebra: With a frame.
+        step_mm: Size of a pixel.
+
+    Returns:
+        A sagittal view whose `across_mm` and `heights_mm` are local: mm to the back and to the head of the
+        body's centre.
+    """
+    assert vertebra.frame is not None
+    axes = vertebra.frame.matrix()
+    across = np.arange(_BODY_MM[0], _BODY_MM[1], step_mm)
+    heights = np.arange(_BODY_MM[3], _BODY_MM[2], -step_mm)
+    plane = across[None, :, None] * axes[1] + heights[:, None, None] * axes[2]
+    points = np.array(vertebra.center_mm) + plane
+    normal = np.broadcast_to(axes[0], (len(heights), 1, 3))
+    return _sample(image, mask, (points, normal), ("sagittal", across, heights))
 
 
 def _limits(line: ColumnLine, plane: Plane, bounds: tuple[Float, Float], found: bool) -> tuple[float, float]:

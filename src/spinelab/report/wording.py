@@ -6,7 +6,7 @@ from typing import Any
 
 from spinelab.report.curve_drawing import describe_curve
 from spinelab.report.pictures import DOUBTFUL_BELOW, level_color
-from spinelab.spine import HeightLoss, Slip, Spine, Vertebra
+from spinelab.spine import LOW_DENSITY_FLAG, Fracture, HeightLoss, Slip, Spine, Vertebra
 
 DASH = "–"
 #: Genant et al. 1993 (J Bone Miner Res 8:1137): a height loss from 20 % counts as a deformity.
@@ -25,7 +25,8 @@ class Row:
 
     Attributes:
         level, color: Name and the colour it has in the pictures.
-        probability, complete, anterior, middle, posterior, loss, loss_kind, density, flags: Cell texts.
+        probability, complete, anterior, middle, posterior, loss, loss_kind, grade, density, flags: Cell
+            texts.
         slip: (side, mm) of each displacement; empty if not measured.
         doubtful, cut, collapsed, slipped: Whether the cell is to stand out.
     """
@@ -39,6 +40,7 @@ class Row:
     posterior: str
     loss: str
     loss_kind: str
+    grade: str
     density: str
     slip: list[tuple[str, str]]
     flags: str
@@ -86,7 +88,7 @@ def list_findings(spine: Spine) -> list[tuple[str, str, bool]]:
 def build_row(vertebra: Vertebra) -> Row:
     """Returns the table line of a vertebra."""
     heights = vertebra.heights_mm
-    loss, kind = largest_loss(vertebra.height_loss)
+    loss, kind = write_loss(vertebra)
     return Row(
         level=vertebra.level,
         color=level_color(vertebra.level),
@@ -95,16 +97,73 @@ def build_row(vertebra: Vertebra) -> Row:
         anterior=_number(heights.anterior if heights else None),
         middle=_number(heights.middle if heights else None),
         posterior=_number(heights.posterior if heights else None),
-        loss=DASH if loss is None else f"{max(loss, 0.0):.0f}",
-        loss_kind=kind if loss is not None and loss >= _KIND_FROM_PERCENT else "",
+        loss=loss,
+        loss_kind=kind,
+        grade=write_grade(vertebra.fracture),
         density=_number(vertebra.density.mean_hu if vertebra.density else None, digits=0),
         slip=[] if vertebra.slip is None else split_slip(vertebra.slip) or [("", "0.0")],
-        flags=", ".join(flag for flag in vertebra.flags if flag != "cut"),
+        flags=", ".join(list_remarks(vertebra)),
         doubtful=vertebra.probability < DOUBTFUL_BELOW,
         cut=not vertebra.complete,
-        collapsed=loss is not None and loss >= LOSS_TO_NOTE_PERCENT,
+        collapsed=is_collapsed(vertebra),
         slipped=_is_slipped(vertebra.slip),
     )
+
+
+def write_loss(vertebra: Vertebra) -> tuple[str, str]:
+    """Returns height loss in per cent and its interval; ungraded, the largest measured one and which."""
+    found = vertebra.fracture
+    if found is not None:
+        if found.height_loss_percent is None:
+            return DASH, ""
+        low, high = found.interval_percent or (None, None)
+        return f"{found.height_loss_percent:.0f}", "" if low is None else f"{low:.0f} to {high:.0f}"
+    loss, kind = largest_loss(vertebra.height_loss)
+    if loss is None:
+        return DASH, ""
+    return f"{max(loss, 0.0):.0f}", kind if loss >= _KIND_FROM_PERCENT else ""
+
+
+def write_grade(fracture: Fracture | None) -> str:
+    """Returns the grade with its shape and its probability: "2 wedge, 94 %"."""
+    if fracture is None or not fracture.evaluable or fracture.genant_grade is None:
+        return DASH if fracture is None else "not evaluable"
+    if fracture.genant_grade == 0:
+        return "0"
+    return f"{fracture.genant_grade} {fracture.shape}, {_percent(fracture.probability or 0.0)}"
+
+
+def write_caption(vertebra: Vertebra) -> str:
+    """Returns what stands below the picture of a body that may have collapsed."""
+    found = vertebra.fracture
+    assert found is not None
+    low, high = found.interval_percent or (0.0, 0.0)
+    loss = f"{found.height_loss_percent or 0.0:.0f} % ({low:.0f} to {high:.0f}) against {found.reference}"
+    grade = f"Genant grade {found.genant_grade}" + (f", {found.shape}" if found.shape else "")
+    chance = f"probability of 20 % or more: {_percent(found.probability or 0.0)}"
+    return "; ".join([f"height loss {loss}", grade, chance, *found.reasons])
+
+
+def list_remarks(vertebra: Vertebra) -> list[str]:
+    """Returns flags, and the grading's reasons where there is something to be cautious about."""
+    remarks = [flag for flag in vertebra.flags if flag != "cut"]
+    found = vertebra.fracture
+    if found is None:
+        return remarks
+    if not found.evaluable:
+        told = set(remarks) | ({"cut by the field of view"} if not vertebra.complete else set())
+        return remarks + [reason for reason in found.reasons if reason not in told]
+    if (found.height_loss_percent or 0.0) < _KIND_FROM_PERCENT:
+        return remarks
+    return remarks + [r for r in found.reasons if not any(r.startswith(flag) for flag in remarks)]
+
+
+def is_collapsed(vertebra: Vertebra) -> bool:
+    """Tells whether the loss of height is to stand out: by its grade, or ungraded by the largest one."""
+    if vertebra.fracture is not None:
+        return bool(vertebra.fracture.genant_grade)
+    loss, _ = largest_loss(vertebra.height_loss)
+    return loss is not None and loss >= LOSS_TO_NOTE_PERCENT
 
 
 def largest_loss(loss: HeightLoss | None) -> tuple[float | None, str]:
@@ -164,12 +223,24 @@ def _show_value(value: Any) -> str:
 
 def _find_losses(spine: Spine) -> tuple[str, str, bool]:
     subject = f"Height loss of {LOSS_TO_NOTE_PERCENT:.0f} % or more"
+    graded = [
+        (v.level, v.fracture) for v in spine.vertebrae if v.fracture is not None and v.fracture.evaluable
+    ]
+    if graded:
+        worst = [f"{name} {_tell_grade(found)}" for name, found in graded if found.genant_grade]
+        return subject, "; ".join(worst) or f"none of {len(graded)} graded", bool(worst)
     losses = [(v.level, *largest_loss(v.height_loss)) for v in spine.vertebrae]
     known = [(name, loss, kind) for name, loss, kind in losses if loss is not None]
     if not known:
         return subject, "not measured", False
     found = [f"{name} {loss:.0f} % ({kind})" for name, loss, kind in known if loss >= LOSS_TO_NOTE_PERCENT]
     return subject, ", ".join(found) or f"none of {_count(len(known))}", bool(found)
+
+
+def _tell_grade(found: Fracture) -> str:
+    """Returns "31 % against neighbours, grade 2 biconcave"."""
+    grade = f"grade {found.genant_grade} {found.shape}"
+    return f"{found.height_loss_percent:.0f} % against {found.reference}, {grade}"
 
 
 def _find_curves(spine: Spine) -> list[tuple[str, str, bool]]:
@@ -204,7 +275,9 @@ def _find_density(spine: Spine) -> tuple[str, str, bool]:
         return "Density", "not measured", False
     lowest = f"lowest {min(known)[0]:.0f} HU ({min(known)[1]})"
     first = [f"L1 {hu:.0f} HU" for hu, name in known if name == "L1"]
-    return "Density", ", ".join([*first, lowest]), False
+    sparse = [v.level for v in spine.vertebrae if LOW_DENSITY_FLAG in v.flags]
+    low = [f"low at {' '.join(sparse)}"] if sparse else []
+    return "Density", ", ".join([*first, lowest, *low]), bool(sparse)
 
 
 def _find_numbering(spine: Spine) -> list[tuple[str, str, bool]]:

@@ -10,6 +10,7 @@ from spinelab.measurement import measure
 from spinelab.models import weights_digest
 from spinelab.report import write_preview, write_report
 from spinelab.spine import Spine
+from spinelab.tasks.fracture import grade_fractures
 from spinelab.tasks.manifest import Stopwatch, run_manifest, stem_of
 from spinelab.tasks.segment import Segmentation, SegmentOptions, segment
 from spinelab.volume import Image, Mask
@@ -51,7 +52,7 @@ def analyze(
     series: str | None = None,
     progress: Progress | None = None,
 ) -> AnalyzeResult:
-    """Outlines, names and measures the vertebrae of a CT and writes all results.
+    """Outlines, names, measures and grades the vertebrae of a CT and writes all results.
 
     Args:
         path: NIfTI, NRRD, MHA/MHD, DICOM folder or a zip of one.
@@ -111,7 +112,7 @@ def _analyze(
         image, found = _read_and_segment(load, options, tell, watch)
         with watch.stage("measure"):
             tell("measure", 0.0)
-            spine = measure(image, found.mask, found.spine)
+            spine = grade_fractures(measure(image, found.mask, found.spine))
         spine = _with_manifest(spine, called.source, options, watch)
         with watch.stage("write"):
             tell("write", 0.0)
