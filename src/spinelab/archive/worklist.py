@@ -117,6 +117,7 @@ def write_worklist(items: Sequence[WorkItem], path: Path) -> None:
             with draft.open("w", encoding="utf-8", newline="") as stream:
                 if path.suffix.lower() == ".json":
                     json.dump([asdict(item) for item in items], stream, indent=2, allow_nan=False)
+                    stream.write("\n")
                 else:
                     table = csv.DictWriter(stream, [field.name for field in fields(WorkItem)])
                     table.writeheader()
