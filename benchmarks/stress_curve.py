@@ -188,9 +188,8 @@ def draw(scores: list[Score], path: Path) -> None:
     figure = Figure(figsize=(10, 3.2), layout="constrained")
     for place, metric in enumerate(METRICS[:3]):
         axes = figure.add_subplot(1, 3, place + 1)
-        for name, color in zip(
-            dict.fromkeys(s.weights for s in scores), ("tab:gray", "tab:blue", "tab:green")
-        ):
+        for number, name in enumerate(dict.fromkeys(s.weights for s in scores)):
+            color = COLORS[number % len(COLORS)]
             means, lows, highs = [], [], []
             for angle in ANGLES:
                 values = values_of(pick(scores, name, angle), metric)
