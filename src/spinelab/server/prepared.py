@@ -99,13 +99,13 @@ class Preparer(threading.Thread):
     def __init__(self, store: Store, *, pause_s: float = 20.0) -> None:
         super().__init__(name="preparing cases", daemon=True)
         self.failures: dict[int, str] = {}
-        self._store, self._pause_s, self._stop = store, pause_s, threading.Event()
+        self._store, self._pause_s, self._ending = store, pause_s, threading.Event()
 
     def run(self) -> None:
         """Prepares what is there, then looks for more every so often."""
-        while not self._stop.is_set():
+        while not self._ending.is_set():
             for scan_id in list_unprepared(self._store):
-                if self._stop.is_set():
+                if self._ending.is_set():
                     return
                 if scan_id in self.failures:
                     continue
@@ -113,11 +113,11 @@ class Preparer(threading.Thread):
                     prepare_case(self._store, scan_id)
                 except (SpinelabError, OSError) as error:
                     self.failures[scan_id] = str(error)
-            self._stop.wait(self._pause_s)
+            self._ending.wait(self._pause_s)
 
     def stop(self) -> None:
         """Ends the thread after the case it is at."""
-        self._stop.set()
+        self._ending.set()
         self.join(timeout=30)
 
 
