@@ -315,18 +315,10 @@ def _watch(scans: Sequence[Path], folder: Path) -> Path:
     incoming.mkdir()
     for scan in scans:
         shutil.copy(scan, incoming)
-    command = [
-        sys.executable,
-        "-m",
-        "spinelab",
-        "watch",
-        str(incoming),
-        "-r",
-        str(folder / "results.db"),
-        "--once",
-    ]
+    results, spinelab = folder / "results.db", Path(sys.executable).with_name("spinelab")
+    command = [spinelab, "watch", incoming, "-r", results, "--once", "--settle-s", "0"]
     subprocess.run(command, check=True)
-    return folder / "results.db"
+    return results
 
 
 if __name__ == "__main__":

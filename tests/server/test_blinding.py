@@ -167,12 +167,16 @@ def test_everything_comes_back_as_it_was_exported(app, both, store):
 
     admin = sign_in(app, "root")
     rows = admin.get("/export/labels.json").json()["labels"]
-    moved = [{**row, "reader": "eve"} for row in rows if row["reader"] == "ada"]
+    renamed = {"T11": "T12", "T12": "L1", "L1": "L2", "L2": "L3"}
+    moved = [
+        {**row, "reader": "eve", "level": renamed[row["level"]]} for row in rows if row["reader"] == "ada"
+    ]
     files = {"file": ("labels.json", json.dumps({"labels": moved}))}
     assert admin.post("/import", files=files).headers["location"].endswith("4+labels+were+taken+in.")
     again = rows_of(admin.get("/export/labels.csv"))
     ada = [(r["level"], r["grade"], r["shape"]) for r in again if r["reader"] == "ada"]
-    assert [(r["level"], r["grade"], r["shape"]) for r in again if r["reader"] == "eve"] == ada
+    eve = [(r["level"], r["grade"], r["shape"]) for r in again if r["reader"] == "eve"]
+    assert eve == [(renamed[name], *verdict) for name, *verdict in ada]
     with store.reading() as session:
         assert [r.imported for r in session.scalars(select(Reading))] == [False, False, True]
     add_account(store, "fay", "reader", PASSWORD)
@@ -188,6 +192,7 @@ def test_everything_comes_back_as_it_was_exported(app, both, store):
         ({"case": "case-x"}, "there is no read case"),
         ({"reader": "zoe"}, "there is no reader"),
         ({"reader": "ben"}, "ben has a reading of"),
+        ({"level": "T14"}, "there is no level"),
         ({"position": 9}, "has no vertebra at position 9"),
         ({"evaluable": "maybe"}, "evaluable is true or false"),
         ({"grade": 2, "shape": None}, "a grade from 1 to 3 needs a shape"),

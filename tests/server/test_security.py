@@ -198,9 +198,9 @@ def test_no_path_leads_out(app, path):
 
 def test_a_result_that_points_out_of_the_store_is_not_followed(app, store):
     from spinelab.archive.tables import Result
-    from spinelab.server.prepared import case_folder
+    from spinelab.server.prepared import index_path
 
-    (case_folder(store, 1) / "case.json").unlink()
+    index_path(store, 1).unlink()
     with store.writing() as session:
         session.get(Result, 1).folder = "../.."
     answer = sign_in(app, "root").get("/api/cases/1")

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from spinelab.anatomy import BY_NAME
 from spinelab.archive.store import Store
 from spinelab.archive.tables import DONE, Scan, VertebraRow
 from spinelab.errors import InputError
@@ -98,16 +99,19 @@ def _take_in(session: Session, person: Person, whose: tuple[str, str], labels: L
     )
     session.add(reading)
     session.flush()
-    seen = set()
+    seen: set[int] = set()
+    names: dict[str, str] = {}
     for row in labels:
         vertebra = _find_vertebra(scan.result.vertebrae, row)
         if vertebra.id in seen:
             raise InputError(f"row {row['row']}: {vertebra.level} of {case} twice; nothing was imported")
         seen.add(vertebra.id)
+        names[str(vertebra.id)] = _find_name(row, vertebra)
         opinion = _opinion(row)
         mark = Mark(reading_id=reading.id, vertebra_id=vertebra.id, seconds=0.0)
         mark.take(opinion, now)
         session.add(mark)
+    reading.names = _complete_names(scan.result.vertebrae, names)
     after = {"reader": reader, "labels": len(labels)}
     session.add(
         Audit(at=now, account_id=person.id, scan_id=scan.id, action="imported", before=None, after=after)
@@ -123,6 +127,20 @@ def _find_vertebra(vertebrae: Sequence[VertebraRow], row: dict[str, Any]) -> Ver
         f"row {row['row']}: {row['case']} has no vertebra at position {position or 'unknown'} ({name}); "
         "nothing was imported"
     )
+
+
+def _find_name(row: dict[str, Any], vertebra: VertebraRow) -> str:
+    """Returns what the reader calls a vertebra: the column "level", or else the model's name."""
+    name = str(row.get("level") or vertebra.level)
+    if name not in BY_NAME:
+        raise InputError(f"row {row['row']}: there is no level {name!r}; nothing was imported")
+    return name
+
+
+def _complete_names(vertebrae: Sequence[VertebraRow], names: dict[str, str]) -> dict[str, str] | None:
+    """Returns a name for every vertebra; None where all are the model's."""
+    given = {str(v.id): names.get(str(v.id), v.level) for v in vertebrae if v.level not in ("S", "Co")}
+    return None if all(given[str(v.id)] == v.level for v in vertebrae if str(v.id) in given) else given
 
 
 def _opinion(row: dict[str, Any]) -> Opinion:

@@ -113,6 +113,7 @@ def show_work_list(request: Request, store: StoreHere, person: Signed, options: 
         own=own[0] if own else None,
         scans=scans,
         options=options,
+        nothing="nothing" in request.query_params,
         earlier=links[0] if page > 0 else None,
         later=links[1] if page < last else None,
     )

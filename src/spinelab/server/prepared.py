@@ -36,7 +36,7 @@ from spinelab.volume import Image, Mask
 
 #: Raised whenever what is made changes; older files are then made anew.
 VERSION = 1
-_FOLDER, _INDEX = "workstation", "case.json"
+_FOLDER = "workstation"
 _LOCKS: dict[str, threading.Lock] = {}
 _LOCKS_GUARD = threading.Lock()
 
@@ -56,14 +56,18 @@ def case_folder(store: Store, scan_id: int) -> Path:
     return store.files / _FOLDER / str(int(scan_id))
 
 
+def index_path(store: Store, scan_id: int) -> Path:
+    """Returns where the index of a case lies once everything of it is made."""
+    return case_folder(store, scan_id) / f"case-{VERSION}.json"
+
+
 def read_index(store: Store, scan_id: int) -> dict[str, Any] | None:
     """Returns the index of a prepared case; None where it has yet to be made."""
-    path = case_folder(store, scan_id) / _INDEX
     try:
-        index: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        index: dict[str, Any] = json.loads(index_path(store, scan_id).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return index if index.get("version") == VERSION else None
+    return index
 
 
 def prepare_case(store: Store, scan_id: int) -> dict[str, Any]:
@@ -86,7 +90,7 @@ def list_unprepared(store: Store) -> list[int]:
     with store.reading() as session:
         query = select(Scan.id).join(Result).where(Scan.status == DONE).order_by(Result.rank.desc(), Scan.id)
         numbers = list(session.scalars(query))
-    return [number for number in numbers if read_index(store, number) is None]
+    return [number for number in numbers if not index_path(store, number).exists()]
 
 
 class Preparer(threading.Thread):
@@ -135,13 +139,13 @@ def _make(store: Store, scan_id: int) -> dict[str, Any]:
     spine = source.spine
     view = lay_view(spine, image.geometry)
     entries = _describe(mask, spine)
-    index = {"version": VERSION, "vertebrae": entries, "view_mm": view.spacing_mm[0]}
+    index = {"vertebrae": entries, "view_mm": view.spacing_mm[0]}
     with OutputFolder(case_folder(store, scan_id)) as folder:
         for number, place in enumerate(find_places(spine)):
             folder.path(f"v{number}.png").write_bytes(draw_picture(image, place))
         folder.path("scan.nii.gz").write_bytes(pack_scan(image, view))
         folder.path("mask.nii.gz").write_bytes(pack_mask(mask, view))
-        folder.path(_INDEX).write_text(json.dumps(index), encoding="utf-8")
+        folder.path(index_path(store, scan_id).name).write_text(json.dumps(index), encoding="utf-8")
     return index
 
 
