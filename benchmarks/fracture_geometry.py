@@ -424,7 +424,7 @@ def main() -> None:
     )
     parser.add_argument("--write", type=Path, help="page with markers of the section")
     parser.add_argument("--part", nargs="+", default=["real", "phantoms"], choices=["real", "phantoms"])
-    parser.add_argument("--per-case", type=int, default=2, help="bodies of a case that are collapsed")
+    parser.add_argument("--per-case", type=int, default=1, help="bodies of a case that are collapsed")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument(
         "--data", type=Path, default=Path(os.environ.get("SPINELAB_DATA", ROOT.parent / "shared" / "data"))
@@ -432,10 +432,10 @@ def main() -> None:
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
     answers: list[Answer] = []
-    if "real" in arguments.part:
-        answers += collapse_real(arguments.data, rng, arguments.per_case)
     if "phantoms" in arguments.part:
         answers += collapse_phantoms(arguments.data, rng)
+    if "real" in arguments.part:
+        answers += collapse_real(arguments.data, rng, arguments.per_case)
     lines = [*render_scores(answers), "", *render_alarms(*list_alarms(arguments.data))]
     text = "\n".join(lines) + "\n"
     print(text)

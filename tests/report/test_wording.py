@@ -177,6 +177,8 @@ def test_a_normal_body_is_not_burdened_with_reasons() -> None:
 def test_what_is_not_evaluable_says_so_once() -> None:
     row = build_row(body("L3", CUT, complete=False, flags=("cut",)))
     assert (row.loss, row.grade, row.flags, row.complete) == ("–", "not evaluable", "", "cut")
+    row = build_row(body("C5", Fracture(False, reasons=("cervical levels are not graded",))))
+    assert (row.grade, row.flags) == ("–", "")
     unreadable = Fracture(False, reasons=("heights not readable",))
     assert build_row(body("L3", unreadable)).flags == "heights not readable"
 

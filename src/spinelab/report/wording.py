@@ -126,11 +126,18 @@ def write_loss(vertebra: Vertebra) -> tuple[str, str]:
 
 def write_grade(fracture: Fracture | None) -> str:
     """Returns the grade with its shape and its probability: "2 wedge, 94 %"."""
-    if fracture is None or not fracture.evaluable or fracture.genant_grade is None:
-        return DASH if fracture is None else "not evaluable"
+    if fracture is None or _is_beyond(fracture):
+        return DASH
+    if fracture.genant_grade is None:
+        return "not evaluable"
     if fracture.genant_grade == 0:
         return "0"
     return f"{fracture.genant_grade} {fracture.shape}, {_percent(fracture.probability or 0.0)}"
+
+
+def _is_beyond(fracture: Fracture) -> bool:
+    """Tells whether such levels are never graded, which needs no remark."""
+    return any(reason.endswith("levels are not graded") for reason in fracture.reasons)
 
 
 def write_caption(vertebra: Vertebra) -> str:
@@ -148,7 +155,7 @@ def list_remarks(vertebra: Vertebra) -> list[str]:
     """Returns flags, and the grading's reasons where there is something to be cautious about."""
     remarks = [flag for flag in vertebra.flags if flag != "cut"]
     found = vertebra.fracture
-    if found is None:
+    if found is None or _is_beyond(found):
         return remarks
     if not found.evaluable:
         told = set(remarks) | ({"cut by the field of view"} if not vertebra.complete else set())
