@@ -21,6 +21,10 @@ NEAR_MM, BLEND_MM = 16.0, 8.0
 LEAST_JACOBIAN = 0.04
 
 
+#: Points are followed until they are this close to where they belong, by steps of at most so much.
+CLOSE_MM, LONGEST_MM = 0.01, 4.0
+
+
 @dataclass(frozen=True, eq=False)
 class Field:
     """Where every point after the deformation comes from.
@@ -100,12 +104,25 @@ class Field:
             start_mm: (n, 3) about where they end up.
         """
         target = np.array(start_mm, np.float64)
-        for _ in range(30):
-            rest = points_mm - self.source_of(target)
-            if np.abs(rest).max(initial=0.0) < 0.01:
+        todo = np.arange(len(target))
+        for _ in range(40):
+            rest = points_mm[todo] - self.source_of(target[todo])
+            todo, rest = todo[far := np.abs(rest).max(axis=1) >= CLOSE_MM], rest[far]
+            if not len(todo):
                 break
-            target += 0.7 * rest
+            target[todo] += self._step(target[todo], rest)
         return target
+
+    def _step(self, target_mm: Array, rest_mm: Array) -> Array:
+        """Returns a damped Newton step (n, 3) that brings `source_of` closer by `rest_mm`."""
+        slopes = [
+            self.source_of(target_mm + step) - self.source_of(target_mm - step) for step in 0.5 * np.eye(3)
+        ]
+        slope = np.stack(slopes, axis=-1)
+        step = np.linalg.solve(slope.transpose(0, 2, 1) @ slope + 1e-3 * np.eye(3), (
+            slope.transpose(0, 2, 1) @ rest_mm[..., None]))[..., 0]  # fmt: skip
+        length = np.linalg.norm(step, axis=1, keepdims=True)
+        return np.asarray(step * np.minimum(1.0, LONGEST_MM / np.maximum(length, 1e-9)))
 
     def jacobian(self) -> Float32:
         """Returns (i, j, k) the determinant of the map target -> source: volume before over volume after."""

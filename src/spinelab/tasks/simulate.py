@@ -26,6 +26,7 @@ from spinelab.simulate.deformity import (
 )
 from spinelab.simulate.radiograph import CORNERS, View, project
 from spinelab.simulate.truth import spine_of_truth
+from spinelab.spine import Spine
 from spinelab.tasks.manifest import Stopwatch, run_manifest, stem_of
 from spinelab.volume import Image, Mask
 
@@ -93,6 +94,7 @@ def simulate_files(
         image, labels, warnings = _read(scan, mask, options.modality)
     with watch.stage("column"):
         column = find_source_column(labels)
+        before = (image, labels, measure(None, labels, spine_of_mask(labels)))
     stem = stem_of(scan)
     draws: list[dict[str, Any]] = []
     skipped: list[dict[str, Any]] = []
@@ -107,7 +109,7 @@ def simulate_files(
             skipped.append({"seed": seed, "reason": str(error)})
             continue
         with watch.stage("write"), OutputFolder(out) as folder:
-            files = _write(folder, f"{stem}_{len(draws):04d}", (image, labels), deformed, options)
+            files = _write(folder, f"{stem}_{len(draws):04d}", before, deformed, options)
         draws.append({"seed": seed, "files": files, "cobb_deg": deformed.truth["cobb_deg"]})
         if on_draw is not None:
             on_draw(number + 1, options.count)
@@ -167,7 +169,7 @@ def _simulate(
 def _write(
     folder: OutputFolder,
     name: str,
-    source: tuple[Image, Mask],
+    before: tuple[Image, Mask, Spine],
     deformed: Deformed,
     options: SimulateOptions,
 ) -> list[str]:
@@ -179,9 +181,9 @@ def _write(
     verse.write_centroids(spine, deformed.image.geometry, folder.path(names["ctd.json"]))
     _write_json(deformed.truth, folder.path(names["truth.json"]))
     names["preview.png"] = f"{name}_preview.png"
-    parts = [(image, mask, measure(None, mask, spine_of_mask(mask))) for image, mask in (
-        source, (deformed.image, deformed.mask))]  # fmt: skip
-    write_before_after(parts[0], parts[1], folder.path(names["preview.png"]))
+    measured = measure(None, deformed.mask, spine_of_mask(deformed.mask))
+    after = (deformed.image, deformed.mask, measured)
+    write_before_after(before, after, folder.path(names["preview.png"]))
     if options.radiograph:
         names |= _write_films(folder, name, deformed)
     return list(names.values())
