@@ -5,15 +5,11 @@ from spinelab.errors import InputError
 from spinelab.io import write_mask
 from spinelab.train.cases import Case
 from spinelab.train.prepare import (
-    BACKGROUND,
-    RIB,
-    SACRAL,
-    UNKNOWN,
-    VERTEBRA,
     _map_arrays,
     body_centers,
     prepare,
 )
+from spinelab.train.weak_tissue import BACKGROUND, RIB, SACRAL, UNKNOWN, VERTEBRA
 from spinelab.volume import Geometry, Mask
 from tests.phantom import make_phantom
 from tests.scan_files import save_scan

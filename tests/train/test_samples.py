@@ -7,8 +7,9 @@ torch = pytest.importorskip("torch")
 
 from spinelab.tasks.frames import OUTLINE_OFFSET_MM, OUTLINE_SPACING_MM  # noqa: E402
 from spinelab.train import augment, samples  # noqa: E402
-from spinelab.train.prepare import BACKGROUND, UNKNOWN, VERTEBRA, Prepared  # noqa: E402
+from spinelab.train.prepare import Prepared  # noqa: E402
 from spinelab.train.samples import LocateSampler, OutlineSampler, heat_sigma_mm  # noqa: E402
+from spinelab.train.weak_tissue import BACKGROUND, UNKNOWN, VERTEBRA  # noqa: E402
 
 pytestmark = pytest.mark.train
 

