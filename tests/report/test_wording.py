@@ -161,16 +161,16 @@ def body(name: str, fracture: Fracture | None, **changes: Any) -> Vertebra:
     return Vertebra(name, (0.0, 0.0, 0.0), 0.99, fracture=fracture, **changes)
 
 
-def test_a_graded_body_shows_loss_interval_grade_and_reasons() -> None:
+def test_a_graded_body_shows_loss_interval_grade_and_probability() -> None:
     row = build_row(body("L1", WEDGE, flags=("metal",)))
-    assert (row.loss, row.loss_kind, row.grade) == ("31", "24 to 38", "2 wedge, 94 %")
-    assert row.flags == "metal, thick slices (5.0 mm)"
+    assert (row.loss, row.loss_kind, row.grade, row.chance) == ("31", "24 to 38", "2 wedge", "94 %")
+    assert row.flags == "metal"
     assert row.collapsed
 
 
-def test_a_normal_body_is_not_burdened_with_reasons() -> None:
+def test_a_normal_body_is_not_burdened_with_probabilities() -> None:
     row = build_row(body("L2", WHOLE))
-    assert (row.loss, row.loss_kind, row.grade, row.flags) == ("0", "0 to 9", "0", "")
+    assert (row.loss, row.loss_kind, row.grade, row.chance, row.flags) == ("0", "0 to 9", "0", "", "")
     assert not row.collapsed
 
 

@@ -29,7 +29,7 @@ SHOW_FROM_PERCENT, SHOW_FROM_PROBABILITY = 10.0, 0.3
 MOST = 8
 #: Where a height is drawn, as shares of the depth from the front: the middle of the bands it is the mean of.
 PLACES = {"anterior": 0.175, "middle": 0.5, "posterior": 0.825}
-_SIZE_IN, _DPI = 2.6, 144
+_SIZE_IN, _DPI = 3.0, 144
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,8 @@ def _draw(axes: "Axes", view: View, vertebra: Vertebra) -> None:
         axes.plot([across, across], [low, high], color="white", linewidth=1.2)
         axes.plot([across] * 2, [low, high], "_", color="white", markersize=6)
         if height is not None:
-            annotate(axes, f"{height:.0f}", (across, (low + high) / 2), (0, 0), ha="center", fontsize=8)
+            place = (across, (low + high) / 2)
+            annotate(axes, f"{height:.0f}", place, (3, 0), ha="left", va="center", fontsize=8)
     place = (0.5, 1.0)
     annotate(
         axes,

@@ -17,6 +17,7 @@ SLIP_TO_NOTE_MM = 3.0
 CURVE_TO_NOTE_DEG = 10.0
 _KIND_FROM_PERCENT = 10.0
 _RIVAL_FROM = 0.1
+_CHANCE_FROM = 0.01
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Row:
 
     Attributes:
         level, color: Name and the colour it has in the pictures.
-        probability, complete, anterior, middle, posterior, loss, loss_kind, grade, density, flags: Cell
-            texts.
+        probability, complete, anterior, middle, posterior, loss, loss_kind, grade, chance, density, flags:
+            Cell texts.
         slip: (side, mm) of each displacement; empty if not measured.
         doubtful, cut, collapsed, slipped: Whether the cell is to stand out.
     """
@@ -41,6 +42,7 @@ class Row:
     loss: str
     loss_kind: str
     grade: str
+    chance: str
     density: str
     slip: list[tuple[str, str]]
     flags: str
@@ -100,6 +102,7 @@ def build_row(vertebra: Vertebra) -> Row:
         loss=loss,
         loss_kind=kind,
         grade=write_grade(vertebra.fracture),
+        chance=write_chance(vertebra.fracture),
         density=_number(vertebra.density.mean_hu if vertebra.density else None, digits=0),
         slip=[] if vertebra.slip is None else split_slip(vertebra.slip) or [("", "0.0")],
         flags=", ".join(list_remarks(vertebra)),
@@ -125,14 +128,14 @@ def write_loss(vertebra: Vertebra) -> tuple[str, str]:
 
 
 def write_grade(fracture: Fracture | None) -> str:
-    """Returns the grade with its shape and its probability: "2 wedge, 94 %"."""
+    """Returns the grade with its shape: "2 wedge"."""
     if fracture is None or _is_beyond(fracture):
         return DASH
     if fracture.genant_grade is None:
         return "not evaluable"
     if fracture.genant_grade == 0:
         return "0"
-    return f"{fracture.genant_grade} {fracture.shape}, {_percent(fracture.probability or 0.0)}"
+    return f"{fracture.genant_grade} {fracture.shape}"
 
 
 def _is_beyond(fracture: Fracture) -> bool:
@@ -151,18 +154,21 @@ def write_caption(vertebra: Vertebra) -> str:
     return "; ".join([f"height loss {loss}", grade, chance, *found.reasons])
 
 
+def write_chance(fracture: Fracture | None) -> str:
+    """Returns the probability that at least 20 % are missing, empty where it is below 1 %."""
+    if fracture is None or fracture.probability is None or fracture.probability < _CHANCE_FROM:
+        return ""
+    return _percent(fracture.probability)
+
+
 def list_remarks(vertebra: Vertebra) -> list[str]:
-    """Returns flags, and the grading's reasons where there is something to be cautious about."""
+    """Returns flags, and why the body was not graded; other reasons stand below its picture."""
     remarks = [flag for flag in vertebra.flags if flag != "cut"]
     found = vertebra.fracture
-    if found is None or _is_beyond(found):
+    if found is None or found.evaluable or _is_beyond(found):
         return remarks
-    if not found.evaluable:
-        told = set(remarks) | ({"cut by the field of view"} if not vertebra.complete else set())
-        return remarks + [reason for reason in found.reasons if reason not in told]
-    if (found.height_loss_percent or 0.0) < _KIND_FROM_PERCENT:
-        return remarks
-    return remarks + [r for r in found.reasons if not any(r.startswith(flag) for flag in remarks)]
+    told = set(remarks) | ({"cut by the field of view"} if not vertebra.complete else set())
+    return remarks + [reason for reason in found.reasons if reason not in told]
 
 
 def is_collapsed(vertebra: Vertebra) -> bool:
