@@ -144,8 +144,8 @@ class Seat:
         self.until("performance.getEntriesByName('first-picture').length > 0")
 
     def await_views(self) -> bool:
-        """Waits for the linked views; tells whether this browser draws them."""
-        shown = "performance.getEntriesByName('views-ready').length > 0"
+        """Waits for the linked views with their outlines; tells whether this browser draws them."""
+        shown = "performance.getEntriesByName('outlines-ready').length > 0"
         self.until(f"{shown} || /WebGL/.test(document.getElementById('views-note').textContent)")
         return bool(self.page.evaluate(shown))
 

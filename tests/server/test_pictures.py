@@ -95,10 +95,10 @@ def test_the_view_is_upright_around_the_column_and_within_the_scan(made):
     scan, spine = made
     view = lay_view(spine, scan.image.geometry)
     assert view.codes == "LPS"
-    assert view.spacing_mm == (1.25, 1.25, 1.25)
+    assert view.spacing_mm == (1.0, 1.0, 1.0)
     assert view.contains(spine.centers_mm).all()
     far = scan.image.geometry.index_to_world(np.array(scan.image.geometry.shape) - 0.5)
-    assert (view.index_to_world(np.array(view.shape) - 1) <= far + 1.25).all()
+    assert (view.index_to_world(np.array(view.shape) - 1) <= far + 1.0).all()
     whole = lay_view(Spine(()), scan.image.geometry)
     assert np.prod(whole.shape) >= np.prod(view.shape)
 
@@ -121,8 +121,8 @@ def test_a_long_column_gets_larger_voxels(made):
     stretched = replace(spine.vertebrae[0], center_mm=(0.0, 0.0, 1500.0))
     geometry = replace(scan.image.geometry, shape=(600, 600, 1200))
     view = lay_view(Spine((stretched, *spine.vertebrae[1:])), geometry)
-    assert view.spacing_mm[0] > 1.25
-    assert np.prod(view.shape) < 7_000_000
+    assert view.spacing_mm[0] > 1.0
+    assert np.prod(view.shape) < 6_000_000
 
 
 def test_the_window_is_as_wide_as_the_page_expects():

@@ -7,7 +7,7 @@ from pathlib import Path
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.staticfiles import StaticFiles
@@ -92,6 +92,10 @@ def _add_refusals(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def failed(request: Request, error: HTTPException) -> Response:
         return _answer(request, str(error.detail), error.status_code)
+
+    @app.exception_handler(IntegrityError)
+    def twice(request: Request, error: IntegrityError) -> Response:
+        return _answer(request, "somebody did the same at the same moment; try again", 409)
 
     @app.exception_handler(OperationalError)
     def busy(request: Request, error: OperationalError) -> Response:

@@ -35,7 +35,7 @@ from spinelab.spine import Spine
 from spinelab.volume import Image, Mask
 
 #: Raised whenever what is made changes; older files are then made anew.
-VERSION = 1
+VERSION = 2
 _FOLDER = "workstation"
 _LOCKS: dict[str, threading.Lock] = {}
 _LOCKS_GUARD = threading.Lock()

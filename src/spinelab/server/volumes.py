@@ -11,11 +11,11 @@ from spinelab.spine import Spine
 from spinelab.volume import Geometry, Image, Mask
 
 #: Finest voxel edge of the views.
-VIEW_MM = 1.25
+VIEW_MM = 1.0
 #: No view has more voxels than this; a longer column gets larger ones.
-MOST_VOXELS = 6_000_000
+MOST_VOXELS = 5_000_000
 #: What is shown around the body centres: left-right, front, back, head-foot, mm.
-BESIDE_MM, FRONT_MM, BACK_MM, ALONG_MM = 70.0, 70.0, 75.0, 45.0
+BESIDE_MM, FRONT_MM, BACK_MM, ALONG_MM = 60.0, 34.0, 60.0, 40.0
 _AIR_HU = -1024
 
 

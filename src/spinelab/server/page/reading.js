@@ -73,6 +73,7 @@ async function startViews() {
     note.hidden = true;
     performance.mark("views-ready");
     await views.showOutlines(stage.outlinesShown);
+    performance.mark("outlines-ready");
   } catch (error) {
     note.hidden = false;
     note.textContent = `The linked views need WebGL 2, which this browser does not offer (${error.message}).`;
@@ -294,6 +295,7 @@ const KEYS = {
   u: undo, o: toggleOutlines, p: togglePoints, f: finish, n: refuse,
   l: () => shown.open && namesBox.open(shown, vertebra()), "?": () => byId("help-box").showModal(),
   "[": () => shown.adjudicates && take(0), "]": () => shown.adjudicates && take(1),
+  ",": () => shown.adjudicates && take(0), ".": () => shown.adjudicates && take(1), // keyboards without brackets
 };
 
 document.addEventListener("keydown", (event) => {
