@@ -120,6 +120,8 @@ def test_cut_bodies_have_no_heights_there_and_say_so():
     assert spine["L1"].center_mm == phantom.spine["L1"].center_mm
     assert spine["L2"].complete
     assert spine["L2"].height_loss.anterior_percent < 5
+    assert spine["L2"].slip is None, "beside a body that is cut"
+    assert spine["L3"].slip is not None
 
 
 def test_what_the_detector_calls_cut_stays_cut():

@@ -300,6 +300,9 @@ def _compare(
         above, below = findings[i - 1], findings[i]
         if above.body is None or not _are_neighbours(above.vertebra.level, below.vertebra.level):
             continue
+        whole = [v.complete or v.level == "S" for v in vertebrae[i - 1 : i + 1]]
+        if not all(whole):  # what the scan cuts off may be the very corner that is compared
+            continue
         upper = DiscSide(above.body.inferior, above.body.corners_mm[1])
         lower = _upper_side(below, sacral)
         if lower is not None:
