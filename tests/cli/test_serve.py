@@ -1,6 +1,7 @@
 """The verbs of the workstation."""
 
 import io
+import os
 
 import pytest
 
@@ -71,6 +72,12 @@ def test_serving_listens_here_alone_unless_told_otherwise(results, served, monke
     assert told.err == ""
     assert run(["serve", "-r", str(results), "--host", "0.0.0.0", "-q"]) == 0
     assert "without HTTPS" in capsys.readouterr().err
+
+
+def test_no_telemetry_whatever_is_installed(results, served, monkeypatch):
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "false")
+    assert run(["serve", "-r", str(results), "-q"]) == 0
+    assert os.environ["OTEL_SDK_DISABLED"] == "true"
 
 
 def test_serving_says_when_nobody_can_sign_in(results, served, capsys):

@@ -1,5 +1,6 @@
 """`spinelab serve`: the workstation. Needs the extra ``server``."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,6 +64,8 @@ def _load() -> tuple[Any, Any]:
     Raises:
         DependencyError: The extra is not installed.
     """
+    # FastAPI carries the interface of OpenTelemetry; should an exporter be installed, it stays silent.
+    os.environ["OTEL_SDK_DISABLED"] = "true"
     try:
         import argon2  # noqa: F401
         import fastapi  # noqa: F401

@@ -147,14 +147,7 @@ def sign_in(store: Store, name: str, password: str, *, address: str, hours: floa
     with store.writing() as session:
         session.execute(delete(Attempt).where(or_(Attempt.id == attempt_id, Attempt.at < now - WINDOW_S)))
         session.execute(delete(SignIn).where(SignIn.expires_at < now))
-        session.add(
-            SignIn(
-                token_hash=_digest(token),
-                account_id=account.id,
-                csrf=secrets.token_urlsafe(24),
-                expires_at=now + hours * 3600,
-            )
-        )
+        session.add(_new_session(account, token, now + hours * 3600))
         session.add(_entry("signed in", account))
     return token
 
@@ -179,6 +172,11 @@ def sign_out(store: Store, token: str) -> None:
     """Ends a session."""
     with store.writing() as session:
         session.execute(delete(SignIn).where(SignIn.token_hash == _digest(token)))
+
+
+def _new_session(account: Account, token: str, expires_at: float) -> SignIn:
+    csrf = secrets.token_urlsafe(24)
+    return SignIn(token_hash=_digest(token), account_id=account.id, csrf=csrf, expires_at=expires_at)
 
 
 def _brake(session: Session, name: str, address: str, now: float) -> None:

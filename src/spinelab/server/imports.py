@@ -107,9 +107,8 @@ def _take_in(session: Session, person: Person, whose: tuple[str, str], labels: L
             raise InputError(f"row {row['row']}: {vertebra.level} of {case} twice; nothing was imported")
         seen.add(vertebra.id)
         names[str(vertebra.id)] = _find_name(row, vertebra)
-        opinion = _opinion(row)
         mark = Mark(reading_id=reading.id, vertebra_id=vertebra.id, seconds=0.0)
-        mark.take(opinion, now)
+        mark.take(_opinion(row), now)
         session.add(mark)
     reading.names = _complete_names(scan.result.vertebrae, names)
     after = {"reader": reader, "labels": len(labels)}
