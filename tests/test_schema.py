@@ -9,9 +9,11 @@ import pytest
 
 from spinelab import spine as objects
 from spinelab.spine import (
+    Corners,
     Curvature,
     Curve,
     Density,
+    Disc,
     EndplateShape,
     Fracture,
     Frame,
@@ -44,6 +46,10 @@ FULL = Vertebra(
     slice_mm=2.5,
     endplates=EndplateShape(3.5, None, 2.0),
     fracture=Fracture(True, 0.9, 2, "wedge", 31.0, (24.0, 38.0), "own posterior height", ("thick slices",)),
+    center_sd_mm=1.5,
+    corners=Corners(
+        (0.0, -9.0, 14.0), (0.0, 9.0, 14.0), (0.0, -9.0, -8.0), (0.0, 9.0, -8.0), (1.0, 1.5, 2.0, 2.5)
+    ),
     flags=("metal",),
 )
 CURVE = Curve("coronal", "T12", "S", "L2", 12.0, "left")
@@ -51,6 +57,7 @@ SPINE = Spine(
     vertebrae=(Vertebra("T12", (1.0, 2.0, 33.0), 0.5, complete=False), FULL),
     numbering=Numbering(("sacrum",), 0.9, ("T11", "T12"), 0.05, True, ("L6",), "Counted from the sacrum."),
     curvature=Curvature((CURVE,), None, Curve("sagittal", "L1", "S", "L3", 40.0, "anterior")),
+    discs=(Disc("T12", "L1", (1.0, 2.0, 18.0), 1.2),),
     warnings=("slices are thick",),
     manifest={"versions": {"spinelab": "0.1.0"}},
 )
@@ -88,6 +95,8 @@ def test_the_filled_spine_survives_the_way_there_and_back():
         ("endplate_shape", EndplateShape, set()),
         ("fracture", Fracture, set()),
         ("numbering", Numbering, set()),
+        ("corners", Corners, set()),
+        ("disc", Disc, set()),
         ("curve", Curve, set()),
         ("curvature", Curvature, set()),
     ],

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spinelab.anatomy import ORDER, level
 from spinelab.errors import InputError
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 #: Flag of a body whose trabecular bone is sparse; apart from any fracture.
 LOW_DENSITY_FLAG = "low density"
 Point = tuple[float, float, float]
@@ -128,6 +128,45 @@ class Fracture:
 
 
 @dataclass(frozen=True, slots=True)
+class Corners:
+    """Where the endplates end in the body's mid-sagittal plane, LPS mm.
+
+    Attributes:
+        superior_anterior: Front end of the upper endplate; the others likewise.
+        sd_mm: How far each may be off (standard deviation along each axis), in the order of the fields.
+    """
+
+    superior_anterior: Point
+    superior_posterior: Point
+    inferior_anterior: Point
+    inferior_posterior: Point
+    sd_mm: tuple[float, float, float, float]
+
+    def points(self) -> NDArray[np.float64]:
+        """Returns the (4, 3) corners in the order of the fields."""
+        return np.array(
+            [self.superior_anterior, self.superior_posterior, self.inferior_anterior, self.inferior_posterior]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Disc:
+    """The disc between two neighbours.
+
+    Attributes:
+        above: Level above it.
+        below: Level below it.
+        center_mm: LPS mm.
+        sd_mm: How far that may be off (standard deviation along each axis).
+    """
+
+    above: str
+    below: str
+    center_mm: Point
+    sd_mm: float
+
+
+@dataclass(frozen=True, slots=True)
 class Vertebra:
     """One vertebra as found.
 
@@ -143,6 +182,8 @@ class Vertebra:
         slice_mm: Distance of the slices along the body's axis.
         endplates: Depressions and lips.
         fracture: Its grade; None before grading.
+        center_sd_mm: How far the centre may be off (standard deviation along each axis); landmarks in MR.
+        corners: Ends of its endplates; landmarks in MR.
         flags: Short reasons for caution, e.g. "cut", "metal", "thick slices".
     """
 
@@ -162,6 +203,8 @@ class Vertebra:
     slice_mm: float | None = None
     endplates: EndplateShape | None = None
     fracture: Fracture | None = None
+    center_sd_mm: float | None = None
+    corners: Corners | None = None
     flags: tuple[str, ...] = ()
 
     @property
@@ -239,6 +282,7 @@ class Spine:
         vertebrae: From the head down.
         numbering: How the names were fixed and how sure they are; None when nothing was found.
         curvature: None before measuring.
+        discs: Between neighbours, from the head down; landmarks in MR.
         warnings: Sentences for the reader.
         manifest: Versions, weights hash, options, seconds a stage.
     """
@@ -246,6 +290,7 @@ class Spine:
     vertebrae: tuple[Vertebra, ...]
     numbering: Numbering | None = None
     curvature: Curvature | None = None
+    discs: tuple[Disc, ...] = ()
     warnings: tuple[str, ...] = ()
     manifest: dict[str, Any] = field(default_factory=dict)
 
@@ -301,6 +346,7 @@ class Spine:
                 vertebrae=tuple(_vertebra(entry) for entry in data["vertebrae"]),
                 numbering=_tuples(Numbering, data.get("numbering")),
                 curvature=_curvature(data.get("curvature")),
+                discs=tuple(_tuples(Disc, disc) for disc in data.get("discs", ())),
                 warnings=tuple(data.get("warnings", ())),
                 manifest=dict(data.get("manifest", {})),
             )
@@ -327,6 +373,7 @@ def _vertebra(data: dict[str, Any]) -> Vertebra:
         "slip": Slip,
         "endplates": EndplateShape,
         "fracture": Fracture,
+        "corners": Corners,
     }
     for key, kind in parts.items():
         fields[key] = _tuples(kind, fields.get(key))

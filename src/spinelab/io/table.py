@@ -14,8 +14,8 @@ from spinelab.io.outputs import writing
 from spinelab.spine import Spine, Vertebra
 
 _UNITS = ("_mm", "_mm3", "_hu", "_deg", "_percent")
-#: Told elsewhere: the axes are in the JSON.
-_LEFT_OUT = {"frame"}
+#: Told elsewhere: axes and landmarks are in the JSON.
+_LEFT_OUT = {"frame", "center_sd_mm", "corners"}
 _DIGITS = 3
 
 
