@@ -22,7 +22,7 @@ from spinelab.server.readings import (
     undo,
 )
 from spinelab.server.refusals import NotAllowedError, NotThereError
-from spinelab.server.security import OptionsHere, Signed, StoreHere
+from spinelab.server.security import LARGEST, Number, OptionsHere, Signed, StoreHere
 from spinelab.server.tables import READER, Mark, Reading
 from spinelab.server.views import describe_case, describe_mark, describe_state
 
@@ -47,19 +47,19 @@ class NamesBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    vertebra_id: StrictInt
+    vertebra_id: Annotated[StrictInt, Field(ge=1, le=LARGEST)]
     name: str
     variant: str = "usual"
 
 
 @router.get("")
-def show_case(scan_id: int, store: StoreHere, person: Signed, options: OptionsHere) -> dict[str, Any]:
+def show_case(scan_id: Number, store: StoreHere, person: Signed, options: OptionsHere) -> dict[str, Any]:
     """Everything the page shows."""
     return describe_case(store, person, scan_id, options)
 
 
 @router.post("/open")
-def begin(scan_id: int, store: StoreHere, person: Signed, options: OptionsHere) -> dict[str, Any]:
+def begin(scan_id: Number, store: StoreHere, person: Signed, options: OptionsHere) -> dict[str, Any]:
     """Begins, or goes on with, the account's own reading."""
     open_reading(store, person, scan_id, options)
     return describe_case(store, person, scan_id, options)
@@ -67,7 +67,7 @@ def begin(scan_id: int, store: StoreHere, person: Signed, options: OptionsHere) 
 
 @router.put("/vertebrae/{vertebra_id}")
 def save(
-    scan_id: int, vertebra_id: int, body: OpinionBody, store: StoreHere, person: Signed
+    scan_id: Number, vertebra_id: Number, body: OpinionBody, store: StoreHere, person: Signed
 ) -> dict[str, Any]:
     """Saves an opinion."""
     opinion = Opinion.from_dict(body.model_dump())
@@ -76,7 +76,7 @@ def save(
 
 
 @router.post("/undo")
-def take_back(scan_id: int, store: StoreHere, person: Signed) -> dict[str, Any]:
+def take_back(scan_id: Number, store: StoreHere, person: Signed) -> dict[str, Any]:
     """Takes back the last change."""
     undone, vertebra_id = undo(store, person, scan_id)
     vertebra = None if vertebra_id is None else _one(store, person, scan_id, vertebra_id)
@@ -84,28 +84,28 @@ def take_back(scan_id: int, store: StoreHere, person: Signed) -> dict[str, Any]:
 
 
 @router.post("/names")
-def name(scan_id: int, body: NamesBody, store: StoreHere, person: Signed) -> dict[str, Any]:
+def name(scan_id: Number, body: NamesBody, store: StoreHere, person: Signed) -> dict[str, Any]:
     """Names the whole column."""
     rename_column(store, person, (scan_id, body.vertebra_id), body.name, variant=body.variant)
     return _state(store, person, scan_id)
 
 
 @router.post("/finish")
-def end(scan_id: int, store: StoreHere, person: Signed) -> dict[str, Any]:
+def end(scan_id: Number, store: StoreHere, person: Signed) -> dict[str, Any]:
     """Finishes the reading."""
     finish(store, person, scan_id)
     return _state(store, person, scan_id)
 
 
 @router.post("/reopen")
-def again(scan_id: int, store: StoreHere, person: Signed) -> dict[str, Any]:
+def again(scan_id: Number, store: StoreHere, person: Signed) -> dict[str, Any]:
     """Opens a finished reading again."""
     reopen(store, person, scan_id)
     return _state(store, person, scan_id)
 
 
 @router.get("/vertebrae/{vertebra_id}/picture.png")
-def send_picture(scan_id: int, vertebra_id: int, store: StoreHere, person: Signed) -> Response:
+def send_picture(scan_id: Number, vertebra_id: Number, store: StoreHere, person: Signed) -> Response:
     """One vertebra's straightened picture."""
     _check_may_look(store, person, scan_id)
     prepare_case(store, scan_id)
@@ -118,13 +118,13 @@ def send_picture(scan_id: int, vertebra_id: int, store: StoreHere, person: Signe
 
 
 @router.get("/scan.nii")
-def send_scan(scan_id: int, store: StoreHere, person: Signed) -> Response:
+def send_scan(scan_id: Number, store: StoreHere, person: Signed) -> Response:
     """The part of the scan the linked views show; compressed on the way, which the browser undoes."""
     return _send_volume(store, person, scan_id, "scan.nii.gz")
 
 
 @router.get("/mask.nii")
-def send_mask(scan_id: int, store: StoreHere, person: Signed) -> Response:
+def send_mask(scan_id: Number, store: StoreHere, person: Signed) -> Response:
     """The labels on the same grid."""
     return _send_volume(store, person, scan_id, "mask.nii.gz")
 

@@ -29,6 +29,7 @@ from spinelab.server.refusals import NotAllowedError, NotThereError
 from spinelab.server.security import (
     COOKIE,
     FORM_COOKIE,
+    Number,
     OptionsHere,
     Signed,
     StoreHere,
@@ -129,7 +130,7 @@ def go_to_next(store: StoreHere, person: Signed, options: OptionsHere) -> Respon
 
 @router.get("/cases/{scan_id}")
 def show_reading_page(
-    request: Request, scan_id: int, store: StoreHere, person: Signed, options: OptionsHere
+    request: Request, scan_id: Number, store: StoreHere, person: Signed, options: OptionsHere
 ) -> Response:
     """The reading page; what it shows it asks for itself."""
     with store.reading() as session:

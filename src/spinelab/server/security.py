@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Path, Request, Response
 from starlette.datastructures import UploadFile
 
 from spinelab.archive.store import Store
@@ -137,6 +137,10 @@ def set_cookie(response: Response, name: str, value: str, *, options: ServeOptio
     )
 
 
+#: The largest number a row can have in every database.
+LARGEST = 2_147_483_647
+#: A row's number in an address.
+Number = Annotated[int, Path(ge=1, le=LARGEST)]
 #: What routes declare to be given these.
 StoreHere = Annotated[Store, Depends(store_of)]
 OptionsHere = Annotated[ServeOptions, Depends(options_of)]
