@@ -167,8 +167,24 @@ def test_what_a_killed_worker_left_is_taken_up_and_cleared(store, folder):
     job = queue.claim(store, "dead", now=0.0)
     (store.files / INCOMING / f"{job.case}.1").mkdir(parents=True)
     (store.files / INCOMING / f"{job.case}.1" / "half").write_text("")
+    (store.files / INCOMING / f"{WORKLIST}.77").write_text("half a list")
     assert run(store, folder).read == 1
     assert list((store.files / INCOMING).iterdir()) == []
+
+
+def test_a_work_list_whose_draft_was_cleared_away_is_written_again(store, folder, monkeypatch):
+    write_worklist, tries = module.write_worklist, []
+
+    def clear_once(items, path, *, draft):
+        tries.append(draft)
+        if len(tries) == 1:
+            raise OutputError("gone") from FileNotFoundError()
+        write_worklist(items, path, draft=draft)
+
+    monkeypatch.setattr(module, "write_worklist", clear_once)
+    module._write_list(store)
+    assert (store.files / WORKLIST).exists()
+    assert len(tries) == 2
 
 
 def test_what_another_worker_writes_is_left_alone(store, folder):

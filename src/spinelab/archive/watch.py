@@ -267,8 +267,22 @@ class _Worker:
 
     def _write_list(self, *, at_once: bool = False) -> None:
         if at_once or time.monotonic() - self._listed > _LIST_EVERY_S:
-            write_worklist(list_work(self._store), self._store.files / WORKLIST)
+            _write_list(self._store)
             self._listed = time.monotonic()
+
+
+def _write_list(store: Store) -> None:
+    """Writes the work list; once more should another worker, as it starts, have cleared the draft away."""
+    draft = store.files / INCOMING / f"{WORKLIST}.{os.getpid()}"
+    for again in (True, False):
+        with writing(draft.parent):
+            draft.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write_worklist(list_work(store), store.files / WORKLIST, draft=draft)
+            return
+        except OutputError as error:
+            if not (again and isinstance(error.__cause__, FileNotFoundError)):
+                raise
 
 
 def _stamp(job: Job) -> tuple[tuple[int, int], ...] | None:
@@ -299,8 +313,12 @@ def _clear_incoming(store: Store) -> None:
     there = list(folder.iterdir()) if folder.is_dir() else []
     held = {f"{case}.{attempt}" for case, attempt in queue.held(store)}
     for entry in there:
-        if entry.name not in held:
+        if entry.name in held:
+            continue
+        if entry.is_dir():
             shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
 
 
 def _to_disk(folder: Path) -> None:

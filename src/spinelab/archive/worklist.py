@@ -102,8 +102,13 @@ def _item(place: int, scan: Scan, result: Result | None, vertebrae: int, *, path
     )
 
 
-def write_worklist(items: Sequence[WorkItem], path: Path) -> None:
+def write_worklist(items: Sequence[WorkItem], path: Path, *, draft: Path | None = None) -> None:
     """Writes a work list as CSV or JSON, after the ending; who reads the file meanwhile sees the old one.
+
+    Args:
+        items: The rows.
+        path: The file.
+        draft: Where it is written before it takes its place, on the same file system; beside it if None.
 
     Raises:
         InputError: Another ending.
@@ -111,7 +116,7 @@ def write_worklist(items: Sequence[WorkItem], path: Path) -> None:
     """
     if path.suffix.lower() not in (".csv", ".json"):
         raise InputError(f"a work list is written as .csv or .json, found {path.name!r}; choose one of these")
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = draft or path.with_name(f".{path.name}.{os.getpid()}")
     with writing(path):
         try:
             with draft.open("w", encoding="utf-8", newline="") as stream:
