@@ -7,7 +7,7 @@ import SimpleITK
 from starlette.testclient import TestClient
 
 from spinelab.archive.store import open_store
-from spinelab.archive.tables import DONE, Result, Scan, VertebraRow
+from spinelab.archive.tables import DONE, Base, Result, Scan, VertebraRow
 from spinelab.io import write_mask
 from spinelab.io.verse import write_centroids
 from spinelab.measurement import measure
@@ -108,11 +108,14 @@ def add_result(store, where, spine):
         return scan.id
 
 
-def make_store(folder, cases=1):
-    """Returns a database with cases 1 to `cases` and an account of every kind."""
+def make_store(folder, cases=1, *, url=None):
+    """Returns a database with cases 1 to `cases` and an account of every kind; a URL is emptied first."""
     import spinelab.server.tables  # noqa: F401 so that its tables are made too
 
-    store = open_store(folder / "results.db")
+    store = open_store(url or folder / "results.db", files=folder / "results_files")
+    if url is not None:
+        Base.metadata.drop_all(store.engine)
+        store.prepare()
     for number in range(cases):
         add_case(store, number)
     for name, role in (("ada", "reader"), ("ben", "reader"), ("eve", "reader"), ("jo", "adjudicator")):
