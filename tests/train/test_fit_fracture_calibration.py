@@ -33,3 +33,11 @@ def test_a_curve_gives_back_the_one_it_was_drawn_from():
     curve = _fit_curve(score, truth)
     assert curve["slope"] == pytest.approx(2, abs=0.15)
     assert curve["offset"] == pytest.approx(-1, abs=0.15)
+
+
+def test_even_weights_take_the_rarity_out():
+    rng = np.random.default_rng(0)
+    truth = rng.random(40000) < 0.1
+    score = rng.normal(np.where(truth, 1.0, -1.0), 1.0)
+    assert _fit_curve(score, truth)["offset"] == pytest.approx(np.log(0.1 / 0.9), abs=0.15)
+    assert _fit_curve(score, truth, even=True)["offset"] == pytest.approx(0, abs=0.1)

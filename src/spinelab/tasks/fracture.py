@@ -220,7 +220,8 @@ class Calibration:
 
     Attributes:
         grave: From those by which the loss exceeds 20 % to the probability that at least 20 % are missing.
-        any: From those by which it exceeds nothing to the probability that anything is missing.
+        any: From those by which it exceeds nothing to the probability that anything is missing, were that so
+            in one body in two.
     """
 
     grave: tuple[float, float]
@@ -247,8 +248,8 @@ def _rise(curve: tuple[float, float], value: float) -> float:
 def calibration() -> Calibration:
     """Returns the shipped curves (read once).
 
-    They are fitted on simulated columns (`spinelab.train.fit_fracture_calibration`), one body in ten
-    collapsed by 10 to 60 %: they are geometric, and as good as that simulation.
+    They are fitted on simulated columns (`spinelab.train.fit_fracture_calibration`), bodies collapsed by 10
+    to 60 %: they are geometric, and as good as that simulation.
     """
     text = files("spinelab").joinpath("data/fracture_calibration.json").read_text(encoding="utf-8")
     data = json.loads(text)

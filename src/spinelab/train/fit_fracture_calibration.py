@@ -5,7 +5,9 @@ spreads of `spinelab.measurement.height_profile`, one body in ten is collapsed b
 blurred as slices of 1 to 5 mm blur them (with the long tails masks have), and everything is graded as a scan
 would be.
 What is written are two logistic curves, from the standard deviations by which the chosen reading exceeds 20 %
-to "20 % or more are truly missing", and from those by which it exceeds 0 to "anything is missing".
+to "20 % or more are truly missing", and from those by which it exceeds 0 to "anything is missing". The second
+scales the loss that is reported; how rare collapse is belongs to the probability alone, so there both weigh
+alike.
 """
 
 import json
@@ -94,15 +96,17 @@ def fit(columns: int = COLUMNS, seed: int = SEED) -> dict[str, Any]:
         "bodies": len(truth),
         "collapsed_share": COLLAPSED_SHARE,
         "grave": _fit_curve(np.array([loss.score for loss in readings]), truth >= GRAVE),
-        "any": _fit_curve(np.array([-loss.log / loss.sd for loss in readings]), truth > 0),
+        "any": _fit_curve(np.array([-loss.log / loss.sd for loss in readings]), truth > 0, even=True),
     }
 
 
-def _fit_curve(score: Array, truth: NDArray[np.bool_]) -> dict[str, float]:
+def _fit_curve(score: Array, truth: NDArray[np.bool_], *, even: bool = False) -> dict[str, float]:
+    """Fits a logistic curve; `even` weighs both classes alike, as if one body in two had lost height."""
     sign = np.where(truth, -1.0, 1.0)
+    weight = np.where(truth, 0.5 / truth.mean(), 0.5 / (1 - truth.mean())) if even else np.ones(len(truth))
 
     def cost(curve: Array) -> float:
-        return float(np.logaddexp(0, sign * (curve[0] * score + curve[1])).mean())
+        return float((weight * np.logaddexp(0, sign * (curve[0] * score + curve[1]))).mean())
 
     slope, offset = optimize.minimize(cost, np.array([1.0, 0.0]), method="Nelder-Mead").x
     return {"slope": round(float(slope), 4), "offset": round(float(offset), 4)}
