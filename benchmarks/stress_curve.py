@@ -9,9 +9,10 @@ is a mask it is deformed too and scored by Dice; elsewhere the known body centre
 """
 
 import argparse
+import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +210,13 @@ def draw(scores: list[Score], path: Path) -> None:
     figure.savefig(path, dpi=90)
 
 
+def read_scores(path: Path | None) -> list[Score]:
+    """Returns the scores an earlier run left."""
+    if path is None or not path.exists():
+        return []
+    return [Score(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def main() -> None:
     """Bends, reads, scores, writes."""
     parser = argparse.ArgumentParser(
@@ -220,14 +228,21 @@ def main() -> None:
         "--weights", action="append", required=True, help="NAME=FOLDER; the last is the new one"
     )
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--scores", type=Path, help="file of scores to go on from")
     parser.add_argument("--write", type=Path, help="page whose section is replaced")
     options = parser.parse_args()
     named = {text.split("=", 1)[0]: Path(text.split("=", 1)[1]) for text in options.weights}
-    scores = []
+    scores = read_scores(options.scores)
+    done = {(s.weights, s.case, s.angle) for s in scores}
     for scan in list_scans(options.data, options.seed):
         for name, folder in named.items():
+            if (name, scan[0], scan[1]) in done:
+                continue
             scores.append(score(name, folder, scan))
             print(scores[-1], flush=True)
+            if options.scores:
+                with options.scores.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(scores[-1])) + "\n")
     text = render(scores)
     print(text)
     if options.write:
