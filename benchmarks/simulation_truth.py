@@ -142,6 +142,7 @@ def time_steps(data: Path) -> tuple[float, float]:
     seconds: dict[bool, list[float]] = {False: [], True: []}
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare(case, Path(folder), spacing_mm=LOCATE_SPACING_MM)
+        torch.set_flush_denormal(True)
         net, rng = LocateNet(), np.random.default_rng(0)
         for turn in range(14):
             simulate = turn % 2 == 1
