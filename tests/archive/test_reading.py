@@ -19,6 +19,10 @@ from tests.scan_files import save_scan, truth_for
 UID = "1.2.1003.1"
 
 
+def _load(wanted):
+    return load_scan(wanted.source, wanted.kind, wanted.files)
+
+
 def job(source, kind="volume", files=()):
     return Job(1, "case-12", source, tuple(files), kind, "w", 1)
 
@@ -30,7 +34,7 @@ def values(image):
 def test_a_series_is_read_from_its_own_files(tmp_path):
     files = write_study(tmp_path, 5, UID)
     write_study(tmp_path, 7, "1.2.1003.2")
-    image, choice = load_scan(job(tmp_path, "dicom", [file.name for file in files]))
+    image, choice = _load(job(tmp_path, "dicom", [file.name for file in files]))
     assert (values(image), image.geometry.shape, image.modality, choice) == ([5], (3, 4, 9), "CT", None)
 
 
@@ -40,7 +44,7 @@ def test_a_zip_of_a_study_is_read_by_its_best_series(tmp_path):
     with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
         for file in (tmp_path / "s").iterdir():
             archive.write(file, file.name)
-    image, choice = load_scan(job(tmp_path / "s.zip", "zip"))
+    image, choice = _load(job(tmp_path / "s.zip", "zip"))
     assert values(image) == [7]
     assert choice.startswith("series 2: CT, 49 slices")
 
@@ -48,7 +52,7 @@ def test_a_zip_of_a_study_is_read_by_its_best_series(tmp_path):
 def test_a_zip_of_a_volume_is_read(tmp_path):
     with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
         archive.write(write_file(tmp_path / "a.nrrd", 5), "a.nrrd")
-    image, choice = load_scan(job(tmp_path / "s.zip", "zip"))
+    image, choice = _load(job(tmp_path / "s.zip", "zip"))
     assert (values(image), choice) == ([5], None)
 
 
@@ -58,7 +62,7 @@ def test_a_zip_without_an_axial_ct_says_what_is_in_it(tmp_path):
             archive.write(file, file.name)
         archive.writestr("damaged", file.read_bytes()[:200])
     with pytest.raises(UnreadableError, match=r"no series can be read .*modality MR\); 1 files are damaged"):
-        load_scan(job(tmp_path / "s.zip", "zip"))
+        _load(job(tmp_path / "s.zip", "zip"))
 
 
 def test_files_that_are_gone_or_damaged_are_counted(tmp_path):
@@ -66,10 +70,10 @@ def test_files_that_are_gone_or_damaged_are_counted(tmp_path):
     names = [file.name for file in files]
     files[0].write_bytes(files[0].read_bytes()[:200])
     with pytest.raises(UnreadableError, match="1 of 9 files of the series are damaged"):
-        load_scan(job(tmp_path, "dicom", names))
+        _load(job(tmp_path, "dicom", names))
     files[1].unlink()
     with pytest.raises(UnreadableError, match="1 of 9 files of the series are no longer there"):
-        load_scan(job(tmp_path, "dicom", names))
+        _load(job(tmp_path, "dicom", names))
 
 
 def test_reasons_name_no_path(tmp_path):

@@ -1,6 +1,7 @@
 """Reads one scan of the queue: finds its voxels, analyzes them, names the outputs after the case."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from spinelab.archive.jobs import Job, Reading
@@ -26,7 +27,7 @@ def read_scan(job: Job, out: Path, *, options: SegmentOptions) -> Reading:
     """
     began = time.perf_counter()
     try:
-        image, choice = load_scan(job)
+        image, choice = load_scan(job.source, job.kind, job.files)
     except InputError as error:
         raise type(error)(str(error).replace(str(job.source), "the scan")) from error
     found = analyze_image(image, out, name=job.case, options=options)
@@ -34,18 +35,23 @@ def read_scan(job: Job, out: Path, *, options: SegmentOptions) -> Reading:
     return Reading(found.spine, files, round(time.perf_counter() - began, 2), peak_memory_mb(), choice)
 
 
-def load_scan(job: Job) -> tuple[Image, str | None]:
+def load_scan(source: Path, kind: str, files: Sequence[str]) -> tuple[Image, str | None]:
     """Returns the voxels of a scan, (i, j, k) as stored, and why this series of several.
+
+    Args:
+        source: As in `Job`.
+        kind: Likewise.
+        files: Likewise.
 
     Raises:
         InputError: It cannot be read (with its subclasses).
     """
-    if job.kind == "zip":
-        with unpacked(job.source) as folder:
+    if kind == "zip":
+        with unpacked(source) as folder:
             return _load_folder(folder)
-    if job.kind == "dicom":
-        return _load_series([job.source / name for name in job.files], job.source), None
-    return read(job.source), None
+    if kind == "dicom":
+        return _load_series([source / name for name in files], source), None
+    return read(source), None
 
 
 def _load_series(files: list[Path], where: Path) -> Image:

@@ -14,11 +14,11 @@ from typing import Any
 
 from sqlalchemy import select
 
+from spinelab.archive.reading import load_scan
 from spinelab.archive.store import Store
 from spinelab.archive.tables import DONE, Result, Scan
 from spinelab.errors import SpinelabError, UnreadableError
-from spinelab.io import OutputFolder, read, read_mask
-from spinelab.io.dicom_series import read_dicom
+from spinelab.io import OutputFolder, read_mask
 from spinelab.server.pictures import (
     BACK_MM,
     BOTTOM_MM,
@@ -32,7 +32,7 @@ from spinelab.server.pictures import (
 from spinelab.server.refusals import NotThereError
 from spinelab.server.volumes import lay_view, pack_mask, pack_scan
 from spinelab.spine import Spine
-from spinelab.volume import Image, Mask
+from spinelab.volume import Mask
 
 #: Raised whenever what is made changes; older files are then made anew.
 VERSION = 2
@@ -46,7 +46,8 @@ class _Source:
     """Where a done scan and its results lie."""
 
     image: Path
-    dicom: tuple[str, ...]
+    kind: str
+    files: tuple[str, ...]
     mask: Path
     spine: Spine
 
@@ -135,7 +136,8 @@ def _locked(name: str) -> Iterator[None]:
 
 def _make(store: Store, scan_id: int) -> dict[str, Any]:
     source = _find_source(store, scan_id)
-    image, mask = _read_image(source), read_mask(source.mask)
+    image, _ = load_scan(source.image, source.kind, source.files)
+    mask = read_mask(source.mask)
     spine = source.spine
     view = lay_view(spine, image.geometry)
     entries = _describe(mask, spine)
@@ -183,11 +185,5 @@ def _find_source(store: Store, scan_id: int) -> _Source:
         mask = (folder / name).resolve()
         if not mask.is_relative_to(store.files.resolve()):
             raise UnreadableError(f"the mask of {scan.case} lies outside the results; read it again")
-        files = tuple(scan.files) if scan.kind == "dicom" else ()
-        return _Source(Path(scan.source), files, mask, Spine.from_dict(result.spine))
-
-
-def _read_image(source: _Source) -> Image:
-    if source.dicom:
-        return read_dicom([source.image / name for name in source.dicom], source.image)
-    return read(source.image)
+        spine = Spine.from_dict(result.spine)
+        return _Source(Path(scan.source), scan.kind, tuple(scan.files), mask, spine)
