@@ -118,10 +118,10 @@ def list_scans(data: Path, seed: int) -> Iterator[tuple[str, int, Image, Reading
                 print(f"{case.name} at {angle} degrees left out: {error}", flush=True)
 
 
-def score(name: str, weights: Path, scan: tuple[str, int, Image, Reading]) -> Score:
+def score(name: str, weights: Path, scan: tuple[str, int, Image, Reading], *, threads: int) -> Score:
     """Reads a scan and scores it."""
     case, angle, image, truth = scan
-    found = spinelab.segment(image, SegmentOptions(weights=weights))
+    found = spinelab.segment(image, SegmentOptions(weights=weights, threads=threads))
     spine = spinelab.measure(image, found.mask, found.spine)
     partial = frozenset(v.label for v in spine.vertebrae if not v.complete)
     reading = Reading({v.label: v.center_mm for v in spine.vertebrae}, found.mask, partial)
@@ -228,6 +228,7 @@ def main() -> None:
         "--weights", action="append", required=True, help="NAME=FOLDER; the last is the new one"
     )
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0 for all")
     parser.add_argument("--scores", type=Path, help="file of scores to go on from")
     parser.add_argument("--write", type=Path, help="page whose section is replaced")
     options = parser.parse_args()
@@ -238,7 +239,7 @@ def main() -> None:
         for name, folder in named.items():
             if (name, scan[0], scan[1]) in done:
                 continue
-            scores.append(score(name, folder, scan))
+            scores.append(score(name, folder, scan, threads=options.threads))
             print(scores[-1], flush=True)
             if options.scores:
                 with options.scores.open("a", encoding="utf-8") as file:
