@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from spinelab.errors import OutputError
+from spinelab.io.mr_plausibility import check_mr
 from spinelab.io.nifti import write_nifti
 from spinelab.io.outputs import OutputFolder
 from spinelab.io.plausibility import CheckedScan, check_ct
@@ -14,6 +15,7 @@ __all__ = [
     "CheckedScan",
     "OutputFolder",
     "check_ct",
+    "check_mr",
     "read",
     "read_mask",
     "read_spine",
