@@ -18,12 +18,21 @@ from numpy.typing import NDArray
 
 from spinelab.errors import ModelError
 
-#: CT window both networks see, HU; what lies outside is clipped.
+#: CT window the networks for CT see, HU; what lies outside is clipped.
 WINDOW_HU = (-400.0, 1200.0)
 #: What each network expects; written into its file and checked on loading.
 LOCATE_INPUT: dict[str, Any] = {"name": "locate", "spacing_mm": 3.0, "axes": "LPS", "multiple": 16}
 OUTLINE_INPUT: dict[str, Any] = {"name": "outline", "spacing_mm": 1.25, "axes": "frame", "multiple": 8}
-_EXPECTED = {"locate": LOCATE_INPUT, "outline": OUTLINE_INPUT}
+LANDMARKS_INPUT: dict[str, Any] = {
+    "name": "landmarks",
+    "spacing_mm": [4.0, 2.0, 2.0],
+    "axes": "LPS",
+    "multiple": [8, 16, 16],
+    "intensity": "local mean and spread over 24 mm, clipped at 3",
+}
+_EXPECTED = {"locate": LOCATE_INPUT, "outline": OUTLINE_INPUT, "landmarks": LANDMARKS_INPUT}
+#: Those of CT share a window; and where the shipped files of the others lie.
+_OF_CT, _FOLDERS = ("locate", "outline"), {"landmarks": "mr"}
 _REMEDY = "reinstall spinelab, or name the folder of a finished training run"
 
 Floats = NDArray[np.float32]
@@ -40,7 +49,7 @@ class Network:
     """A loaded network; call it with its inputs as float32 arrays.
 
     Attributes:
-        name: "locate" or "outline".
+        name: "locate", "outline" or "landmarks".
         sha256: Of the file.
         session: The ONNX Runtime session.
     """
@@ -54,9 +63,10 @@ class Network:
         return list(self.session.run(None, inputs))
 
 
-def weights_folder() -> Path:
-    """Returns the folder of the shipped weights."""
-    return Path(str(files("spinelab") / "weights"))
+def weights_folder(name: str = "locate") -> Path:
+    """Returns the folder of the shipped weights of a network: those of CT lie together, those of MR apart."""
+    folder = Path(str(files("spinelab") / "weights"))
+    return folder / _FOLDERS[name] if name in _FOLDERS else folder
 
 
 def weights_digest(folder: Path | None = None) -> dict[str, str]:
@@ -69,7 +79,7 @@ def load(name: str, *, folder: Path | None = None, device: str = "cpu", threads:
     """Loads a network after checking its hash and what it was made for.
 
     Args:
-        name: "locate" or "outline".
+        name: "locate", "outline" or "landmarks".
         folder: Where ``weights.json`` and the files lie; the shipped ones if None.
         device: "cpu" or "cuda" (needs onnxruntime-gpu).
         threads: 0 for one a core.
@@ -80,7 +90,7 @@ def load(name: str, *, folder: Path | None = None, device: str = "cpu", threads:
     """
     import onnxruntime
 
-    file, data, digest = _read_checked(name, folder or weights_folder())
+    file, data, digest = _read_checked(name, folder or weights_folder(name))
     providers = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
     if device not in providers or providers[device][0] not in onnxruntime.get_available_providers():
         raise ModelError(
@@ -131,7 +141,7 @@ def _record(folder: Path) -> dict[str, dict[str, Any]]:
 
 def _check_facts(name: str, file: str, metadata: dict[str, str]) -> None:
     facts = json.loads(metadata.get("spinelab", "{}"))
-    expected = {**_EXPECTED[name], "window_hu": list(WINDOW_HU)}
+    expected = {**_EXPECTED[name], **({"window_hu": list(WINDOW_HU)} if name in _OF_CT else {})}
     wrong = [
         f"{key} {facts.get(key)!r}, wanted {want!r}"
         for key, want in expected.items()

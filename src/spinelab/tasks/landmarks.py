@@ -1,0 +1,228 @@
+"""Finds and names the vertebrae of a spine MR and marks centre, corners and discs."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spinelab import models
+from spinelab.errors import InputError
+from spinelab.io import check_mr, read, verse, write_spine
+from spinelab.io.outputs import OutputFolder
+from spinelab.io.picture import is_picture, read_picture
+from spinelab.report.landmarks import write_landmark_preview
+from spinelab.spine import Corners, Disc, Point, Spine, Vertebra
+from spinelab.tasks.column_prior import RUNGS
+from spinelab.tasks.landmark_maps import FoundBody, map_landmarks, read_bodies
+from spinelab.tasks.level_evidence import SACRUM_CLASS
+from spinelab.tasks.manifest import Stopwatch, run_manifest, stem_of
+from spinelab.tasks.mr_volume import normalise_scan
+from spinelab.tasks.naming import NamedColumn, TracedPoint, name_column, trace_column
+from spinelab.volume import Image
+
+Floats = NDArray[np.float64]
+
+#: What `locate_file` writes, after the scan's stem.
+OUTPUTS = {"centroids": "_ctd.json", "spine": "_spine.json", "preview": "_preview.png"}
+_SACRUM = "S"
+#: Least mean heat along a chain that is taken for a column.
+_LEAST_SCORE = 0.35
+#: Bodies from the second on must look lower than those before by this many levels a step, or the scan is
+#: upside down.
+_TURNED = -0.35
+_RUNGS = np.array([*range(24), RUNGS["L6"], RUNGS[_SACRUM]])
+_NO_COLUMN = "give a sagittal MR of the spine, with the head end up, that shows at least two whole vertebrae"
+
+
+@dataclass(frozen=True)
+class LocateOptions:
+    """How to locate.
+
+    Attributes:
+        device: "cpu" or "cuda".
+        threads: CPU threads, 0 for one a core.
+        weights: Folder with ``weights.json`` of your own training run; none: the shipped weights.
+    """
+
+    device: str = "cpu"
+    threads: int = 0
+    weights: Path | None = None
+
+
+@dataclass(frozen=True)
+class LocateResult:
+    """What came of one scan.
+
+    Attributes:
+        spine: Vertebrae with names, centres and corners; discs; warnings; manifest.
+        files: Kind of output (a key of `OUTPUTS`) -> where it was written.
+    """
+
+    spine: Spine
+    files: dict[str, Path]
+
+
+def locate(image: Image, options: LocateOptions = LocateOptions()) -> Spine:
+    """Finds the vertebrae of a spine MR: body centre, four mid-sagittal corners, discs, names, certainty.
+
+    Args:
+        image: MR of any contrast: a sagittal stack, a volume, or one sagittal slice; any axes.
+        options: Device and threads.
+
+    Returns:
+        Vertebrae from the head down and the discs between neighbours, LPS mm, each with its standard
+        deviation; nothing is measured. Names rest on the sacrum where it is seen; where it is not, the
+        numbering says so.
+
+    Raises:
+        ModalityError: A CT, or a film.
+        GeometryError: Too coarse, too small, or not sagittal.
+        InputError: No column of at least two vertebrae is seen, or it runs upside down.
+        ModelError: Weights missing, damaged or unfit.
+    """
+    checked = check_mr(image)
+    network = models.load("landmarks", folder=options.weights, device=options.device, threads=options.threads)
+    bodies = read_bodies(map_landmarks(normalise_scan(checked.image), network))
+    chain = _credible(trace_column([body.candidate for body in bodies]))
+    _refuse_turned(bodies, chain)
+    named = name_column(chain) if chain else None
+    vertebrae = _vertebrae(checked.image, bodies, named) if named else ()
+    if named is None or len(vertebrae) < 2:
+        raise InputError(
+            f"found {len(vertebrae) or 'no'} vertebra in this scan, wanted 2 or more; {_NO_COLUMN}"
+        )
+    warnings = [*checked.warnings, *_warnings(vertebrae, named)]
+    return Spine(vertebrae, named.numbering, discs=_discs(vertebrae)).with_warnings(*warnings)
+
+
+def locate_file(
+    path: str | Path,
+    out: str | Path,
+    *,
+    options: LocateOptions = LocateOptions(),
+    series: str | None = None,
+    spacing_mm: float | None = None,
+) -> LocateResult:
+    """Locates the vertebrae of a file's scan and writes the files in `OUTPUTS`, all of them or none.
+
+    Args:
+        path: NIfTI, NRRD, MHA/MHD, DICOM folder or a zip of one; PNG or JPEG of one sagittal slice.
+        out: Folder for the results; made if missing.
+        options: Device and threads.
+        series: Which series, if the DICOM folder holds several.
+        spacing_mm: Edge of a pixel of a PNG or JPEG.
+
+    Raises:
+        InputError: As in `locate`, or the file cannot be read.
+        ModelError: Weights missing, damaged or unfit.
+        OutputError: The folder cannot be written.
+    """
+    source, target, watch = Path(path), Path(out), Stopwatch()
+    picture = is_picture(source)
+    stem = source.stem if picture else stem_of(source)
+    if spacing_mm is not None and not picture:
+        raise InputError(f"{source.name} states its own spacing; --spacing is for PNG and JPEG")
+    with OutputFolder(target) as folder:
+        with watch.stage("read"):
+            image = read_picture(source, spacing_mm) if picture else read(source, series=series)
+        with watch.stage("locate"):
+            spine = locate(image, options)
+        with watch.stage("write"):
+            verse.write_centroids(spine, image.geometry, folder.path(stem + OUTPUTS["centroids"]))
+            write_landmark_preview(image, spine, folder.path(stem + OUTPUTS["preview"]))
+        chosen = {**asdict(options), "weights": options.weights.resolve().name if options.weights else None}
+        digest = models.weights_digest(options.weights or models.weights_folder("landmarks"))
+        spine = replace(spine, manifest=run_manifest(source.resolve().name, chosen, watch, weights=digest))
+        write_spine(spine, folder.path(stem + OUTPUTS["spine"]))
+    return LocateResult(spine, {kind: target / (stem + ending) for kind, ending in OUTPUTS.items()})
+
+
+def _credible(chain: tuple[TracedPoint, ...]) -> tuple[TracedPoint, ...]:
+    """Returns the chain, or nothing where the network was sure of hardly any of its bodies: no spine."""
+    scores = [point.score for point in chain if not point.inserted]
+    return chain if scores and float(np.mean(scores)) >= _LEAST_SCORE else ()
+
+
+def _refuse_turned(bodies: Sequence[FoundBody], chain: Sequence[TracedPoint]) -> None:
+    """Refuses a column whose bodies look the higher the lower they lie."""
+    seen = [bodies[point.candidate] for point in chain if point.candidate is not None]
+    looks = [float(body.candidate.level_probabilities @ _RUNGS) for body in seen]
+    if len(looks) >= 3 and np.polyfit(np.arange(len(looks)), looks, 1)[0] < _TURNED:
+        raise InputError(f"the spine in this scan runs upside down (the sacrum is on top); {_NO_COLUMN}")
+
+
+def _vertebrae(image: Image, bodies: Sequence[FoundBody], named: NamedColumn) -> tuple[Vertebra, ...]:
+    return tuple(
+        _vertebra(
+            image, name, probability, None if point.candidate is None else bodies[point.candidate], point
+        )
+        for point, name, probability in zip(named.points, named.levels, named.probabilities, strict=True)
+        if name != _SACRUM
+    )
+
+
+def _vertebra(
+    image: Image, name: str, probability: float, body: FoundBody | None, point: TracedPoint
+) -> Vertebra:
+    if body is None:
+        return Vertebra(name, point.center_mm, probability, flags=("centre inferred",))
+    corners = [_point(corner) for corner in body.points_mm[1:]]
+    a, b, c, d = (round(float(sd), 2) for sd in body.sd_mm[1:])
+    complete = _shows(image, body.points_mm[1:])
+    return Vertebra(
+        level=name,
+        center_mm=_point(body.points_mm[0]),
+        probability=probability,
+        complete=complete,
+        detection=body.candidate.score,
+        center_sd_mm=round(float(body.sd_mm[0]), 2),
+        corners=Corners(corners[0], corners[1], corners[2], corners[3], (a, b, c, d)),
+        flags=() if complete else ("cut",),
+    )
+
+
+def _shows(image: Image, points_mm: Floats) -> bool:
+    """Whether points lie in view from front to back and head to foot; a slice has no depth across."""
+    index = image.geometry.world_to_index(points_mm)
+    across = image.geometry.axes_by_world[0]
+    upper = np.asarray(image.geometry.shape) - 0.5
+    inside = (index >= -0.5) & (index <= upper)
+    inside[:, across] = True
+    return bool(inside.all())
+
+
+def _point(values: Floats) -> Point:
+    x, y, z = (round(float(value), 2) for value in values)
+    return (x, y, z)
+
+
+def _discs(vertebrae: Sequence[Vertebra]) -> tuple[Disc, ...]:
+    """Discs between neighbours: the middle of the four corners about each."""
+    discs = []
+    for above, below in pairwise(vertebrae):
+        if above.corners is None or below.corners is None:
+            continue
+        around = np.vstack([above.corners.points()[2:], below.corners.points()[:2]])
+        sd = np.array([*above.corners.sd_mm[2:], *below.corners.sd_mm[:2]])
+        spread = round(float(np.sqrt((sd**2).sum()) / 4), 2)
+        discs.append(Disc(above.level, below.level, _point(around.mean(axis=0)), spread))
+    return tuple(discs)
+
+
+def _warnings(vertebrae: Sequence[Vertebra], named: NamedColumn) -> list[str]:
+    warnings = []
+    inferred = [v.level for v in vertebrae if "centre inferred" in v.flags]
+    if inferred:
+        warnings.append(f"{', '.join(inferred)}: not seen by the detector, inferred from the neighbours.")
+    if not named.numbering.anchored:
+        warnings.append("The sacrum was not seen: the names are a guess.")
+    high = [v.level for v in vertebrae if v.level[0] == "C" or (v.level[0] == "T" and int(v.level[1:]) < 10)]
+    if high:
+        warnings.append("The network was trained on lumbar scans; thoracic and cervical names are uncertain.")
+    sacral = [p.level_probabilities[SACRUM_CLASS] for p in named.points[:-1]]
+    if any(share > 0.5 for share in sacral):
+        warnings.append("A body in mid-column looks like the sacrum; check the names.")
+    return warnings

@@ -1,0 +1,60 @@
+"""An MR scan as the landmark network sees it: upright, 2 mm, without contrast, brightness and coil."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from spinelab.tasks.locate import upright
+from spinelab.volume import Geometry, Image
+
+Floats = NDArray[np.float32]
+
+#: Cubic voxels everything is brought to; across the network sees every second one.
+STEP_MM = 2.0
+ACROSS = 2
+#: Width over which brightness and spread are taken away, and how far the rest may reach.
+_LOCAL_MM, _LARGEST = 24.0, 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class MrVolume:
+    """A scan on cubic voxels of `STEP_MM` with LPS axes.
+
+    Attributes:
+        array: (i, j, k) float32, locally normalised, about -3 to 3; 0 outside the field of view.
+        seen: (i, j, k) bool, inside the field of view.
+        geometry: Its grid.
+    """
+
+    array: Floats
+    seen: NDArray[np.bool_]
+    geometry: Geometry
+
+
+def normalise_scan(image: Image) -> MrVolume:
+    """Brings a scan of any axes, spacing and contrast to what the network was trained on.
+
+    Brightness and spread are taken relative to the neighbourhood, so that neither the units of the scanner
+    nor the fall-off of a surface coil matter. Across (left to right) it is smoothed to slices of about 4 mm.
+    """
+    small = upright(image, STEP_MM)
+    seen = small.array > -3e4
+    weight = seen.astype(np.float32)
+    values = np.where(seen, small.array, 0).astype(np.float32)
+    sigma = _LOCAL_MM / STEP_MM
+    share = np.maximum(_smooth(weight, sigma), 1e-3)
+    values -= _smooth(values, sigma) / share * weight
+    spread = np.sqrt(np.maximum(_smooth(values**2, sigma) / share, 0))
+    floor = 0.1 * float(np.percentile(spread[seen], 90)) if seen.any() else 1.0
+    values = np.clip(values / (spread + max(floor, 1e-6)), -_LARGEST, _LARGEST) * weight
+    values = ndimage.correlate1d(values, [0.25, 0.5, 0.25], axis=0, mode="nearest")
+    return MrVolume(values.astype(np.float32), seen, small.geometry)
+
+
+def _smooth(values: Floats, sigma: float) -> Floats:
+    """Smooths by two boxes as wide together as a bell of `sigma` voxels; nothing lies outside."""
+    size = max(3, round(sigma * 6**0.5))
+    once = ndimage.uniform_filter(values, size, mode="constant")
+    return np.asarray(ndimage.uniform_filter(once, size, mode="constant"), np.float32)
