@@ -57,6 +57,17 @@ def test_the_page_lists_the_options_of_training():
         assert f"`{option}`" in section("train segment") + EVERYWHERE, option
 
 
+@pytest.mark.train
+def test_the_page_lists_the_options_of_training_landmarks():
+    pytest.importorskip("torch")
+    from spinelab.cli.train import landmarks_command
+
+    inner = typer.Typer(add_completion=False)
+    inner.command()(landmarks_command())
+    for option in options_of(typer.main.get_command(inner)):
+        assert f"`{option}`" in section("train landmarks") + EVERYWHERE, option
+
+
 def test_the_page_names_no_option_that_is_not_there():
     known = {o for verb in VERBS for o in options_of(COMMANDS[verb])} | {
         "--help",

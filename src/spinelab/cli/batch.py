@@ -2,17 +2,30 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import typer
 
 from spinelab.cli.console import complain, progress_bar, say, say_json
 from spinelab.errors import InputError, SpinelabError
 from spinelab.spine import Spine
-from spinelab.tasks.analyze import AnalyzeResult, Progress
+from spinelab.tasks.analyze import Progress
 from spinelab.tasks.manifest import stem_of
 
-Work = Callable[[Path, Progress | None], AnalyzeResult]
+
+class Result(Protocol):
+    """What a task makes of one scan, such as `AnalyzeResult`."""
+
+    @property
+    def spine(self) -> Spine:
+        """What was found."""
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Kind of output -> where it was written."""
+
+
+Work = Callable[[Path, Progress | None], Result]
 
 
 def run_batch(scans: Sequence[Path], work: Work, *, quiet: bool, as_json: bool) -> None:
@@ -20,7 +33,7 @@ def run_batch(scans: Sequence[Path], work: Work, *, quiet: bool, as_json: bool) 
 
     Args:
         scans: Paths as given.
-        work: Returns an `AnalyzeResult`.
+        work: Returns what came of a scan.
         quiet: Print no text and show no progress.
         as_json: Print one JSON document for all scans.
 
@@ -66,12 +79,12 @@ def _check_stems(scans: Sequence[Path]) -> None:
             )
 
 
-def _entry(scan: Path, result: AnalyzeResult) -> dict[str, Any]:
+def _entry(scan: Path, result: Result) -> dict[str, Any]:
     files = {kind: str(path) for kind, path in result.files.items()}
     return {"input": scan.name, "files": files, "spine": result.spine.to_dict()}
 
 
-def _print_result(scan: Path, result: AnalyzeResult) -> None:
+def _print_result(scan: Path, result: Result) -> None:
     say(f"{scan.name}: {describe(result.spine)}")
     for warning in result.spine.warnings:
         say(f"  note: {warning}")

@@ -9,7 +9,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from spinelab.models import LOCATE_INPUT, OUTLINE_INPUT, WINDOW_HU, scale_hu
+from spinelab.models import LANDMARKS_INPUT, LOCATE_INPUT, OUTLINE_INPUT, WINDOW_HU, scale_hu
+from spinelab.nets.landmarks import OFFSET_UNIT_MM, LandmarkNet
 from spinelab.nets.unet import LocateNet, OutlineNet, count_parameters
 from spinelab.train.curves import read_curves
 
@@ -40,7 +41,7 @@ class _OutlineFromHu(nn.Module):
 def load_average(name: str, folder: Path) -> tuple[nn.Module, int]:
     """Rebuilds the averaged network of a checkpoint; returns it in evaluation mode, and its steps."""
     state = torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True)
-    net = LocateNet() if name == "locate" else OutlineNet()
+    net: nn.Module = {"locate": LocateNet, "outline": OutlineNet, "landmarks": LandmarkNet}[name]()
     weights = {k[len("module.") :]: v for k, v in state["average"].items() if k.startswith("module.")}
     net.load_state_dict(weights)
     return net.eval(), int(state["step"])
@@ -130,4 +131,61 @@ def write_card(folder: Path, cases: list[str], options: Any) -> None:
             step = max(step for step, _ in points.values())
             losses = ", ".join(f"{loss} {value:.4g}" for loss, (_, value) in points.items())
             lines.append(f"- {name}: {step} steps, last training losses {losses}")
+    (folder / "MODEL_CARD.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+class _Landmarks(nn.Module):
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, scan: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        heat, offsets, spread, levels = self.net(scan)
+        return (
+            torch.sigmoid(heat),
+            offsets * OFFSET_UNIT_MM,
+            torch.exp(spread) * OFFSET_UNIT_MM,
+            torch.softmax(levels, 1),
+        )
+
+
+def export_landmarks(folder: Path, cases: list[str], options: Any) -> None:
+    """Writes ``landmarks.onnx``, ``weights.json`` and ``MODEL_CARD.md`` beside the checkpoint.
+
+    The file takes what `spinelab.tasks.mr_volume` makes of a scan and answers in mm and probabilities.
+    """
+    from spinelab.train.segment import options_as_json
+
+    net, steps = load_average("landmarks", folder)
+    path = folder / "landmarks.onnx"
+    answers = ["heat", "offsets_mm", "spread_mm", "levels"]
+    torch.onnx.export(
+        _Landmarks(net).eval(),
+        (torch.zeros(1, 2, 8, 32, 32),),
+        str(path),
+        input_names=["scan"],
+        output_names=answers,
+        dynamic_axes={key: {0: "n", 2: "i", 3: "j", 4: "k"} for key in ("scan", *answers)},
+        opset_version=17,
+        dynamo=False,
+    )
+    _bind(path, {**LANDMARKS_INPUT, "steps": steps})
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    entry = {"file": path.name, "sha256": digest, "parameters": count_parameters(net), "steps": steps}
+    text = json.dumps({"landmarks": entry}, indent=1)
+    (folder / "weights.json").write_text(text + "\n", encoding="utf-8")
+    points = {loss: values[-1][1] for loss, values in read_curves(folder / "landmarks.csv").items()}
+    lines = [
+        "# Model card: spinelab landmark network",
+        "",
+        "One network for sagittal MR of the lower back: body centres, four corners of each body in its",
+        "mid-sagittal plane, and what level a body looks like. Research software, not a medical device.",
+        "",
+        f"Trained on {len(cases)} labelled persons, no unlabelled ones: {', '.join(sorted(cases))}.",
+        "It has seen lumbar scans alone: names above T11 are no more than counted on from below.",
+        "",
+        f"Options: `{json.dumps(options_as_json(options), sort_keys=True)}`",
+        "",
+        f"{steps} steps, last training losses {', '.join(f'{k} {v:.3g}' for k, v in points.items())}.",
+    ]
     (folder / "MODEL_CARD.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -191,6 +191,6 @@ def outline_loss(net: nn.Module, batch: list[Tensor]) -> dict[str, Tensor]:
     return {"dice": 1 - dice.mean(), "cross": 2 * cross}
 
 
-def options_as_json(options: TrainOptions) -> dict[str, Any]:
+def options_as_json(options: Any) -> dict[str, Any]:
     """Returns the options as plain data for the model card."""
     return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(options).items()}

@@ -1,0 +1,198 @@
+"""Score the landmark network on MR persons it never saw, and write docs/results.md's section.
+
+    python benchmarks/mr_held_out.py [--data shared/data/mr] [--weights RUN] [--write docs/results.md]
+        [--previews FOLDER]
+
+Every scan goes through `spinelab.tasks.landmarks.locate`, as a user's does. References are centres and
+corners of the body masks (`spinelab.train.mr_cases.find_landmarks`); bodies without a mask are not scored.
+The persons are those of `held_out` in ``src/spinelab/train/development_mr.json``.
+"""
+
+import argparse
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from held_out import replace_section
+from numpy.typing import NDArray
+
+import spinelab
+from spinelab import models
+from spinelab.anatomy import BY_LABEL
+from spinelab.errors import InputError
+from spinelab.report.landmarks import write_landmark_preview
+from spinelab.spine import Spine
+from spinelab.tasks.landmarks import LocateOptions, locate
+from spinelab.tasks.manifest import peak_memory_mb
+from spinelab.train.mr_cases import MrCase, find_landmarks, find_mr_cases
+
+ROOT = Path(__file__).parents[1]
+SPLIT = ROOT / "src" / "spinelab" / "train" / "development_mr.json"
+#: A name counts where the centre of that name is so near (and nearer than any other).
+IDENTIFIED_MM = 20.0
+TARGETS = {"id-rate": 0.97, "centre mm": 3.0, "corner mm": 3.0}
+
+
+@dataclass(frozen=True)
+class Person:
+    """One scan's score.
+
+    Attributes:
+        name: The case.
+        reference: Vertebrae marked.
+        right: Named right and within 20 mm.
+        centre_mm: Distance to the reference centre of every vertebra found under any name.
+        corner_mm: Distance of their corners, in the sagittal plane.
+        within: Share of the corner distances within two told standard deviations of each axis (2.45 for two
+            axes together).
+        sure: Probability told of all names, None where nothing was found.
+        anchored: Whether the sacrum was said to be seen.
+        seconds: Reading left out.
+    """
+
+    name: str
+    reference: int
+    right: int
+    centre_mm: list[float]
+    corner_mm: list[float]
+    within: list[bool]
+    sure: float | None
+    anchored: bool
+    seconds: float
+
+
+def score(case: MrCase, options: LocateOptions, previews: Path | None) -> Person:
+    """Locates one person's vertebrae and compares them with the mask."""
+    assert case.bodies is not None
+    image = spinelab.read(case.image)
+    truth = find_landmarks(spinelab.read_mask(case.bodies))
+    keep = truth.labels <= 25
+    labels, points = truth.labels[keep], truth.points_mm[keep]
+    started = time.perf_counter()
+    try:
+        spine = locate(image, options)
+    except InputError:
+        return Person(case.name, len(labels), 0, [], [], [], None, False, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    if previews is not None:
+        previews.mkdir(parents=True, exist_ok=True)
+        write_landmark_preview(image, spine, previews / f"{case.name}.png")
+    return compare(case.name, labels, points, spine, seconds)
+
+
+def compare(
+    name: str, labels: NDArray[np.int64], points: NDArray[np.float64], spine: Spine, seconds: float
+) -> Person:
+    """Scores a spine against (n,) VerSe numbers and (n, 5, 3) centres and corners in LPS mm."""
+    right, centre, corner, within = 0, [], [], []
+    for label, own in zip(labels, points, strict=True):
+        gaps = np.linalg.norm(spine.centers_mm - own[0], axis=1)
+        nearest = int(gaps.argmin())
+        if gaps[nearest] > IDENTIFIED_MM:
+            continue
+        found = spine.vertebrae[nearest]
+        right += found.level == BY_LABEL[int(label)].name
+        centre.append(float(gaps[nearest]))
+        if found.corners is not None:
+            off = np.linalg.norm((found.corners.points() - own[1:])[:, 1:], axis=1)
+            corner += off.tolist()
+            within += (off <= 2.45 * np.asarray(found.corners.sd_mm)).tolist()
+    assert spine.numbering is not None
+    numbering = spine.numbering
+    return Person(
+        name, len(labels), right, centre, corner, within, numbering.probability, numbering.anchored, seconds
+    )
+
+
+def summarize(persons: list[Person], title: str) -> str:
+    """Returns a table row: pooled figures with 95 % bootstrap intervals over persons."""
+    rng = np.random.default_rng(0)
+    draws = [rng.integers(len(persons), size=len(persons)) for _ in range(2000)]
+
+    def interval(value: object, digits: int) -> str:
+        assert callable(value)
+        low, high = np.nanpercentile([value([persons[k] for k in draw]) for draw in draws], [2.5, 97.5])
+        return f"{value(persons):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+    def rate(some: list[Person]) -> float:
+        return sum(p.right for p in some) / sum(p.reference for p in some)
+
+    def mean(key: str) -> object:
+        def pooled(some: list[Person]) -> float:
+            values = [value for p in some for value in getattr(p, key)]
+            return float(np.mean(values)) if values else float("nan")
+
+        return pooled
+
+    all_right = sum(p.right == p.reference for p in persons)
+    seconds = float(np.median([p.seconds for p in persons]))
+    cells = [
+        title,
+        str(len(persons)),
+        interval(rate, 3),
+        interval(mean("centre_mm"), 1),
+        interval(mean("corner_mm"), 1),
+        f"{all_right}/{len(persons)}",
+        f"{100 * float(np.mean([w for p in persons for w in p.within] or [0])):.0f} %",
+        f"{seconds:.1f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def render(by_set: dict[str, list[Person]], trained: dict[str, list[str]], digest: str) -> str:
+    """Returns the Markdown section."""
+    persons = [person for some in by_set.values() for person in some]
+    labelled = ", ".join(f"{len(names)} of {kind}" for kind, names in trained.items())
+    lines = [
+        f"Trained on labelled persons only ({labelled}); weights sha256 {digest[:12]}. Intervals: 95 %",
+        "bootstrap over persons. Distances are those of vertebrae found within 20 mm, under whatever name.",
+        "",
+        "| held-out persons | n | id-rate (20 mm) | centre mm | corner mm | every name right | corners "
+        "within their 95 % ellipse | s a scan |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        *[summarize(some, kind) for kind, some in by_set.items()],
+        summarize(persons, "all"),
+        "",
+        f"Targets: id-rate {TARGETS['id-rate']}, centre {TARGETS['centre mm']:g} mm, corners "
+        f"{TARGETS['corner mm']:g} mm. Peak memory of the whole run: {peak_memory_mb()} MB.",
+        "",
+        "| person | named right | centre mm | corner mm | probability of all names |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for p in persons:
+        centre = f"{np.mean(p.centre_mm):.1f}" if p.centre_mm else "-"
+        corner = f"{np.mean(p.corner_mm):.1f}" if p.corner_mm else "-"
+        anchor = "sacrum" if p.anchored else "no anchor"
+        sure = "nothing found" if p.sure is None else f"{p.sure:.2f} ({anchor})"
+        lines.append(f"| {p.name} | {p.right}/{p.reference} | {centre} | {corner} | {sure} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Reads the arguments and scores."""
+    parser = argparse.ArgumentParser(description="Score the landmark network on held-out MR persons.")
+    default = Path(os.environ.get("SPINELAB_DATA", ROOT.parent / "shared" / "data")) / "mr"
+    parser.add_argument("--data", type=Path, default=default)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--write", type=Path)
+    parser.add_argument("--previews", type=Path)
+    arguments = parser.parse_args()
+    split = json.loads(SPLIT.read_text(encoding="utf-8"))
+    cases = {case.name: case for case in find_mr_cases(arguments.data)}
+    options = LocateOptions(weights=arguments.weights)
+    digest = models.weights_digest(arguments.weights or models.weights_folder("landmarks"))["landmarks"]
+    by_set = {
+        kind: [score(cases[name], options, arguments.previews) for name in sorted(names)]
+        for kind, names in split["held_out"].items()
+    }
+    text = render(by_set, split["labelled"], digest)
+    print(text)
+    if arguments.write:
+        replace_section(arguments.write, "mr_held_out", text)
+
+
+if __name__ == "__main__":
+    main()
