@@ -14,6 +14,7 @@ from spinelab.cli import (
     convert_labels,
     evaluate,
     info,
+    locate,
     measure,
     segment,
     serve,
@@ -37,6 +38,7 @@ app = typer.Typer(
 VERBS: dict[str, Callable[..., Any]] = {
     "analyze": analyze.analyze_scans,
     "segment": segment.segment_scans,
+    "locate": locate.locate_scans,
     "measure": measure.measure_mask,
     "simulate": simulate.simulate_scan,
     "convert-labels": convert_labels.convert_labels,

@@ -23,7 +23,10 @@ _METAL_HU, _METAL_MM3 = 2800, 100.0
 #: What a volume must be for its numbers to be believed, as shares of the voxels looked at.
 _MIN_SOFT, _MIN_NEGATIVE = 0.03, 0.002
 _OFFSET = 1024
-_AS_MR = "this task needs CT: give the CT, or convert it again from its DICOM files so that it holds HU"
+_AS_MR = (
+    "this task needs CT: give the CT, or convert it again from its DICOM files so that it holds HU; an MR "
+    "of the spine goes to spinelab locate"
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,10 @@ def check_ct(image: Image) -> CheckedScan:
     warnings = [line for line in image.info.get("warnings", "").split("\n") if line]
     if image.modality in ("MR", "XR") or image.info.get("modality", "CT") not in ("CT", "unknown"):
         found = image.info.get("modality", image.modality)
-        raise ModalityError(f"the DICOM header says {found}, wanted CT; give the CT series of this patient")
+        raise ModalityError(
+            f"the DICOM header says {found}, wanted CT; give the CT series of this patient, or "
+            "an MR of the spine to spinelab locate"
+        )
     _check_size(image, warnings)
     for step in (_without_holes, _in_hounsfield, _without_padding):
         image = replace(image, array=step(image.array, image, warnings))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-_STEP_MM, _MARGIN_MM, _DPI = 0.5, 60.0, 120
+_STEP_MM, _MARGIN_MM, _NAME_MM, _DPI = 0.5, 60.0, 34.0, 120
 
 
 def write_landmark_preview(image: Image, spine: Spine, path: Path) -> None:
@@ -74,7 +74,7 @@ def draw_landmarks(image: Image, spine: Spine) -> "Figure":
             axes.plot(ring[:, 0], ring[:, 1], style, color=color, lw=1.1, marker="o", ms=2.6)
         axes.plot(*vertebra.center_mm[1:], "+", color=color, ms=7)
         doubt = "" if vertebra.probability >= DOUBTFUL_BELOW else f" {100 * vertebra.probability:.0f} %"
-        place = (vertebra.center_mm[1] + 26, vertebra.center_mm[2])
+        place = (min(vertebra.center_mm[1] + 26, extent[1] - _NAME_MM), vertebra.center_mm[2])
         annotate(axes, vertebra.level + doubt, place, (0, 0), color=color, va="center", weight="bold")
     for disc in spine.discs:
         axes.plot(*disc.center_mm[1:], "x", color="#FFFFFF", ms=4, mew=0.8)

@@ -28,8 +28,8 @@ Floats = NDArray[np.float64]
 #: What `locate_file` writes, after the scan's stem.
 OUTPUTS = {"centroids": "_ctd.json", "spine": "_spine.json", "preview": "_preview.png"}
 _SACRUM = "S"
-#: Least mean heat along a chain that is taken for a column.
-_LEAST_SCORE = 0.35
+#: Least mean heat along a chain that is taken for a column; 0.4 to 0.7 on slices and scans of spines.
+_LEAST_SCORE = 0.3
 #: Bodies from the second on must look lower than those before by this many levels a step, or the scan is
 #: upside down.
 _TURNED = -0.35
