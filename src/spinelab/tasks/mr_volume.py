@@ -48,9 +48,9 @@ def normalise_scan(image: Image) -> MrVolume:
     values -= _smooth(values, sigma) / share * weight
     spread = np.sqrt(np.maximum(_smooth(values**2, sigma) / share, 0))
     floor = 0.1 * float(np.percentile(spread[seen], 90)) if seen.any() else 1.0
-    values = np.clip(values / (spread + max(floor, 1e-6)), -_LARGEST, _LARGEST) * weight
-    values = ndimage.correlate1d(values, [0.25, 0.5, 0.25], axis=0, mode="nearest")
-    return MrVolume(values.astype(np.float32), seen, small.geometry)
+    even = np.clip(values / (spread + max(floor, 1e-6)), -_LARGEST, _LARGEST) * weight
+    even = np.asarray(ndimage.correlate1d(even, [0.25, 0.5, 0.25], axis=0, mode="nearest"), np.float32)
+    return MrVolume(even, seen, small.geometry)
 
 
 def _smooth(values: Floats, sigma: float) -> Floats:

@@ -140,6 +140,7 @@ def prepare_mr(cases: Sequence[MrCase]) -> list[PreparedMr]:
         points: Floats = np.zeros((0, 5, 3))
         if case.bodies is not None:
             found = find_landmarks(read_mask(case.bodies))
-            labels, points = found.labels, volume.geometry.world_to_index(found.points_mm) * STEP_MM
+            labels = found.labels
+            points = np.asarray(volume.geometry.world_to_index(found.points_mm) * STEP_MM, np.float64)
         prepared.append(PreparedMr(case.name, volume.array, volume.seen.astype(np.float32), labels, points))
     return prepared
