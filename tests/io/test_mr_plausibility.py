@@ -34,7 +34,7 @@ def test_a_ct_by_its_header_is_sent_to_analyze(change):
 
 def test_a_ct_by_its_numbers_is_sent_to_analyze():
     image = scan()
-    with pytest.raises(ModalityError, match="reach -1000 as in CT"):
+    with pytest.raises(ModalityError, match="voxels reach -1000 as fat and air do in CT, wanted MR"):
         check_mr(replace(image, array=(image.array - 1000).astype(np.int16)))
 
 

@@ -75,18 +75,41 @@ def test_a_missing_body_is_inferred_without_corners_or_discs(answer):
     assert spine.warnings == ("L3: not seen by the detector, inferred from the neighbours.",)
 
 
-def test_upside_down_is_refused(answer):
-    answer(labels=LABELS[::-1])
-    with pytest.raises(InputError, match="runs upside down"):
+class InTurn:
+    """Answers each look at the scan differently: as it is, then turned over in three ways."""
+
+    def __init__(self, *answers):
+        self.answers = iter(answers)
+
+    def __call__(self, *, scan):
+        return next(self.answers)(scan=scan)
+
+
+NOTHING = Answers([], [])
+
+
+@pytest.mark.parametrize(
+    ("before", "how"), [(0, "upside down"), (1, "mirrored head to foot"), (2, "mirrored front to back")]
+)
+def test_a_scan_that_shows_its_sacrum_once_turned_over_is_refused(answer, monkeypatch, before, how):
+    answer()
+    looks = [Answers(centers()[:4], LABELS[:4]), *[NOTHING] * before, Answers(centers(), LABELS)]
+    monkeypatch.setattr(task.models, "load", lambda *_, **__: InTurn(*looks))
+    with pytest.raises(InputError, match=f"this scan looks {how}; turn it, or check how it was converted"):
         locate(make_scan())
+
+
+def test_a_faint_column_in_the_turned_scan_changes_nothing(answer, monkeypatch):
+    answer()
+    looks = [Answers(centers()[:4], LABELS[:4]), Answers(centers(), LABELS, height=0.6), NOTHING, NOTHING]
+    monkeypatch.setattr(task.models, "load", lambda *_, **__: InTurn(*looks))
+    assert len(locate(make_scan()).vertebrae) == 4
 
 
 @pytest.mark.parametrize("places", [[], centers()[:1]])
 def test_fewer_than_two_vertebrae_are_refused(answer, places):
     answer(places, LABELS[: len(places)])
-    with pytest.raises(
-        InputError, match="found no vertebra in this scan, wanted 2 or more; give a sag"
-    ):
+    with pytest.raises(InputError, match="found no vertebra in this scan, wanted 2 or more; give a sag"):
         locate(make_scan())
 
 

@@ -11,8 +11,8 @@ from spinelab.volume import Image
 
 #: Voxels in plane and slices may be so coarse; a stack or a slice must show so much of the back.
 _IN_PLANE_MM, _SLICES_MM, _EXTENT_MM = 3.0, 10.0, 60.0
-#: CT: some of it is air at -1000, and soft tissue lies near 0.
-_AIR_HU, _SHARE = -900.0, 0.02
+#: CT: fat at -100 and air at -1000; MR, normalised or not, has nothing so low.
+_FAT_HU, _SHARE = -50.0, 0.005
 
 
 def check_mr(image: Image) -> CheckedScan:
@@ -43,8 +43,11 @@ def check_mr(image: Image) -> CheckedScan:
         array = np.where(finite, array, 0)
     if float(array.max()) == float(array.min()):
         raise UnreadableError(f"every voxel is {float(array.flat[0]):g}; give the scan, not an empty volume")
-    if float((array <= _AIR_HU).mean()) > _SHARE:
-        raise ModalityError("the voxels reach -1000 as in CT, wanted MR; CT goes to spinelab analyze")
+    if float((array < _FAT_HU).mean()) > _SHARE:
+        raise ModalityError(
+            f"voxels reach {float(array.min()):g} as fat and air do in CT, wanted MR; CT goes to "
+            "spinelab analyze"
+        )
     info = {key: value for key, value in image.info.items() if key != "warnings"}
     return CheckedScan(replace(image, array=array, modality="MR", info=info), tuple(warnings))
 

@@ -15,11 +15,10 @@ from spinelab.io.outputs import OutputFolder
 from spinelab.io.picture import is_picture, read_picture
 from spinelab.report.landmarks import write_landmark_preview
 from spinelab.spine import Corners, Disc, Point, Spine, Vertebra
-from spinelab.tasks.column_prior import RUNGS
 from spinelab.tasks.landmark_maps import FoundBody, map_landmarks, read_bodies
 from spinelab.tasks.level_evidence import SACRUM_CLASS
 from spinelab.tasks.manifest import Stopwatch, run_manifest, stem_of
-from spinelab.tasks.mr_volume import normalise_scan
+from spinelab.tasks.mr_volume import MrVolume, normalise_scan
 from spinelab.tasks.naming import NamedColumn, TracedPoint, name_column, trace_column
 from spinelab.volume import Image
 
@@ -30,10 +29,9 @@ OUTPUTS = {"centroids": "_ctd.json", "spine": "_spine.json", "preview": "_previe
 _SACRUM = "S"
 #: Least mean heat along a chain that is taken for a column; 0.4 to 0.7 on slices and scans of spines.
 _LEAST_SCORE = 0.3
-#: Bodies from the second on must look lower than those before by this many levels a step, or the scan is
-#: upside down.
-_TURNED = -0.35
-_RUNGS = np.array([*range(24), RUNGS["L6"], RUNGS[_SACRUM]])
+#: How a scan may be turned over, on (left, back, head) axes, and how much fainter the column may then be.
+_TURNS = (((1, 2), "upside down"), ((2,), "mirrored head to foot"), ((1,), "mirrored front to back"))
+_FAINTER = 0.03
 _NO_COLUMN = "give a sagittal MR of the spine, with the head end up, that shows at least two whole vertebrae"
 
 
@@ -80,15 +78,16 @@ def locate(image: Image, options: LocateOptions = LocateOptions()) -> Spine:
     Raises:
         ModalityError: A CT, or a film.
         GeometryError: Too coarse, too small, or not sagittal.
-        InputError: No column of at least two vertebrae is seen, or it runs upside down.
+        InputError: No column of at least two vertebrae is seen, or the scan is upside down or mirrored.
         ModelError: Weights missing, damaged or unfit.
     """
     checked = check_mr(image)
     network = models.load("landmarks", folder=options.weights, device=options.device, threads=options.threads)
-    bodies = read_bodies(map_landmarks(normalise_scan(checked.image), network))
-    chain = _credible(trace_column([body.candidate for body in bodies]))
-    _refuse_turned(bodies, chain)
+    volume = normalise_scan(checked.image)
+    bodies, chain = _trace(volume, network)
     named = name_column(chain) if chain else None
+    if named is None or not named.numbering.anchored:
+        _refuse_turned(volume, network, chain)
     vertebrae = _vertebrae(checked.image, bodies, named) if named else ()
     if named is None or len(vertebrae) < 2:
         raise InputError(
@@ -140,18 +139,32 @@ def locate_file(
     return LocateResult(spine, {kind: target / (stem + ending) for kind, ending in OUTPUTS.items()})
 
 
-def _credible(chain: tuple[TracedPoint, ...]) -> tuple[TracedPoint, ...]:
-    """Returns the chain, or nothing where the network was sure of hardly any of its bodies: no spine."""
+def _trace(volume: MrVolume, network: models.Network) -> tuple[list[FoundBody], tuple[TracedPoint, ...]]:
+    """Returns the bodies seen and the column among them; none where the network hardly believes in it."""
+    bodies = read_bodies(map_landmarks(volume, network))
+    chain = trace_column([body.candidate for body in bodies])
+    return bodies, chain if _belief(chain) >= _LEAST_SCORE else ()
+
+
+def _belief(chain: Sequence[TracedPoint]) -> float:
+    """Mean heat of what was seen of a column; 0 where there is none."""
     scores = [point.score for point in chain if not point.inserted]
-    return chain if scores and float(np.mean(scores)) >= _LEAST_SCORE else ()
+    return float(np.mean(scores)) if scores else 0.0
 
 
-def _refuse_turned(bodies: Sequence[FoundBody], chain: Sequence[TracedPoint]) -> None:
-    """Refuses a column whose bodies look the higher the lower they lie."""
-    seen = [bodies[point.candidate] for point in chain if point.candidate is not None]
-    looks = [float(body.candidate.level_probabilities @ _RUNGS) for body in seen]
-    if len(looks) >= 3 and np.polyfit(np.arange(len(looks)), looks, 1)[0] < _TURNED:
-        raise InputError(f"the spine in this scan runs upside down (the sacrum is on top); {_NO_COLUMN}")
+def _refuse_turned(volume: MrVolume, network: models.Network, chain: Sequence[TracedPoint]) -> None:
+    """Refuses a scan whose sacrum is seen only once it is turned over, on a column about as clear or clearer.
+
+    Raises:
+        InputError: It does.
+    """
+    for axes, how in _TURNS:
+        turned = replace(volume, array=np.flip(volume.array, axes), seen=np.flip(volume.seen, axes))
+        _, other = _trace(turned, network)
+        if not other or _belief(other) <= _belief(chain) - _FAINTER:
+            continue
+        if "sacrum" in name_column(other).numbering.anchors:
+            raise InputError(f"this scan looks {how}; turn it, or check how it was converted")
 
 
 def _vertebrae(image: Image, bodies: Sequence[FoundBody], named: NamedColumn) -> tuple[Vertebra, ...]:
