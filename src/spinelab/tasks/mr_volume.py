@@ -49,8 +49,8 @@ def normalise_scan(image: Image) -> MrVolume:
     spread = np.sqrt(np.maximum(_smooth(values**2, sigma) / share, 0))
     floor = 0.1 * float(np.percentile(spread[seen], 90)) if seen.any() else 1.0
     even = np.clip(values / (spread + max(floor, 1e-6)), -_LARGEST, _LARGEST) * weight
-    even = np.asarray(ndimage.correlate1d(even, [0.25, 0.5, 0.25], axis=0, mode="nearest"), np.float32)
-    return MrVolume(even, seen, small.geometry)
+    blended = ndimage.correlate1d(even, [0.25, 0.5, 0.25], axis=0, mode="nearest")
+    return MrVolume(np.asarray(blended, np.float32), seen, small.geometry)
 
 
 def _smooth(values: Floats, sigma: float) -> Floats:
