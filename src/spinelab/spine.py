@@ -282,17 +282,17 @@ class Spine:
         vertebrae: From the head down.
         numbering: How the names were fixed and how sure they are; None when nothing was found.
         curvature: None before measuring.
-        discs: Between neighbours, from the head down; landmarks in MR.
         warnings: Sentences for the reader.
         manifest: Versions, weights hash, options, seconds a stage.
+        discs: Between neighbours, from the head down; landmarks in MR.
     """
 
     vertebrae: tuple[Vertebra, ...]
     numbering: Numbering | None = None
     curvature: Curvature | None = None
-    discs: tuple[Disc, ...] = ()
     warnings: tuple[str, ...] = ()
     manifest: dict[str, Any] = field(default_factory=dict)
+    discs: tuple[Disc, ...] = ()
 
     def __post_init__(self) -> None:
         order = [ORDER[level(v.level).name] for v in self.vertebrae]

@@ -57,7 +57,9 @@ def test_ground_truth_mask_gives_plausible_lumbar_bodies():
         assert min(heights.anterior, heights.middle, heights.posterior) > 22
         assert max(heights.anterior, heights.middle, heights.posterior) < 33
         assert 20 < vertebra.density.median_hu < 100
-    assert all(abs(v.slip.anterior_mm) < 3 for v in spine.vertebrae[1:])
+    slips = [v.slip.anterior_mm for v in spine.vertebrae if v.slip is not None]
+    assert len(slips) >= 2
+    assert max(map(abs, slips)) < 3
     assert 52 < spine.curvature.lordosis.angle_deg < 72
 
 

@@ -300,15 +300,21 @@ def _compare(
         above, below = findings[i - 1], findings[i]
         if above.body is None or not _are_neighbours(above.vertebra.level, below.vertebra.level):
             continue
-        whole = [v.complete or v.level == "S" for v in vertebrae[i - 1 : i + 1]]
-        if not all(whole):  # what the scan cuts off may be the very corner that is compared
-            continue
+        if not (_shows_its_endplates(above) and _shows_its_endplates(below)):
+            continue  # the axes of a body cut through are not sure enough
         upper = DiscSide(above.body.inferior, above.body.corners_mm[1])
         lower = _upper_side(below, sacral)
         if lower is not None:
             slip = measure_slip(above.vertebra.level, upper, lower)
             compared[i] = replace(compared[i], slip=slip)
     return compared
+
+
+def _shows_its_endplates(finding: _Finding) -> bool:
+    body = finding.body
+    if body is None:  # the sacrum
+        return True
+    return body.inferior is not None and (body.superior is not None or finding.vertebra.level == "C2")
 
 
 def _upper_side(finding: _Finding, sacral: SacralEndplate | None) -> DiscSide | None:
