@@ -168,7 +168,7 @@ def render(scores: list[Score]) -> str:
     for metric in METRICS:
         lines += [f"**{metric}**, mean over scans with 95 % bootstrap interval", ""]
         lines += [
-            f"| degrees | scans | {' | '.join(names)} | difference |",
+            f"| degrees | scans | {' | '.join(names)} | last less first |",
             "| --- " * (len(names) + 3) + "|",
         ]
         for angle in ANGLES:
