@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from spinelab.nets.unet import climb
 
 #: Points offset from every cell: the body's centre and its four corners.
 POINTS = 5
@@ -54,9 +55,6 @@ class LandmarkNet(nn.Module):
         features = [self.stem(fold_plane(x))]
         for block in self.down:
             features.append(block(features[-1]))
-        y = features.pop()
-        for lateral, block in zip(reversed(self.lateral), reversed(self.up), strict=True):
-            y = functional.interpolate(lateral(y), scale_factor=2.0, mode="nearest")
-            y = block(y + features.pop())
+        y = climb(features, self.lateral, self.up)
         heat, offsets, spread, levels = torch.split(self.head(y), [1, 3 * POINTS, POINTS, LEVELS], dim=1)
         return heat, offsets, spread.clamp(-4, 2), levels

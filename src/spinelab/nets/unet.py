@@ -38,6 +38,14 @@ class Block(nn.Sequential):
         )
 
 
+def climb(features: list[Tensor], lateral: nn.ModuleList, up: nn.ModuleList) -> Tensor:
+    """Brings feature maps, the finest first, back to the finest grid: enlarged, added, convolved."""
+    y = features[-1]
+    for finer, widen, block in zip(reversed(features[:-1]), reversed(lateral), reversed(up), strict=True):
+        y = block(functional.interpolate(widen(y), scale_factor=2.0, mode="nearest") + finer)
+    return y
+
+
 class UNet(nn.Module):
     """U-Net on folded cells with one feature map of cell resolution as output.
 
@@ -61,12 +69,7 @@ class UNet(nn.Module):
         features = [self.stem(fold(x))]
         for block in self.down:
             features.append(block(features[-1]))
-        y = features.pop()
-        for lateral, block in zip(reversed(self.lateral), reversed(self.up), strict=True):
-            y = functional.interpolate(lateral(y), scale_factor=2.0, mode="nearest")
-            y = block(y + features.pop())
-        out: Tensor = y
-        return out
+        return climb(features, self.lateral, self.up)
 
 
 class LocateNet(nn.Module):

@@ -17,9 +17,9 @@ from spinelab.volume import Mask
 
 SACRUM = "S"
 #: Where a body's endplates lie, as a share of the way to the next centre, when they are not in view.
-_HALF_BODY = 0.4
+HALF_BODY = 0.4
 #: Half width and half depth of a body as shares of the distance to the next centre.
-_BODY_SHARES = np.array([0.62, 0.47])
+BODY_SHARES = np.array([0.62, 0.47])
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +84,9 @@ def chain_centers(levels: Sequence[str], centers_mm: Array) -> Chain:
         tuple(levels),
         np.asarray(centers_mm, np.float64),
         np.array(column_axes(centers_mm)),
-        centers_mm - _HALF_BODY * above,
-        centers_mm + _HALF_BODY * below,
-        size[:, None] * _BODY_SHARES,
+        centers_mm - HALF_BODY * above,
+        centers_mm + HALF_BODY * below,
+        size[:, None] * BODY_SHARES,
     )
 
 
@@ -206,8 +206,8 @@ def _build(names: Sequence[str], centers: Array, found: Column) -> SourceColumn:
     gaps = np.diff(centers, axis=0)
     upper, lower = centers.copy(), centers.copy()
     for i, name in enumerate(names):
-        upper[i] = centers[i] - _HALF_BODY * gaps[max(i - 1, 0)]
-        lower[i] = centers[i] + _HALF_BODY * gaps[min(i, count - 2)]
+        upper[i] = centers[i] - HALF_BODY * gaps[max(i - 1, 0)]
+        lower[i] = centers[i] + HALF_BODY * gaps[min(i, count - 2)]
         body = found.bodies.get(name)
         if body is None:
             continue

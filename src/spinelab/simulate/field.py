@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -72,10 +73,11 @@ class Field:
         resampler.SetOutputDirection(_direction(target))
         resampler.SetInterpolator(sitk.sitkLinear if linear else sitk.sitkLabelLinear)
         resampler.SetDefaultPixelValue(float(outside))
-        resampler.SetTransform(self._transform())
+        resampler.SetTransform(self._transform)
         moved = sitk.GetArrayFromImage(resampler.Execute(_as_itk(array, source)))
         return np.asarray(moved).transpose(2, 1, 0)
 
+    @cached_property
     def _transform(self) -> Any:
         import SimpleITK
 

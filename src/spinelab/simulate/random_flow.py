@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spinelab.anatomy import ORDER
-from spinelab.simulate.column import Chain, chain_centers
+from spinelab.simulate.column import BODY_SHARES, HALF_BODY, Chain, chain_centers
 from spinelab.simulate.curve_shapes import Severity, draw_shape
 from spinelab.simulate.polyrigid import BlockShape, PolyrigidFlow
 from spinelab.simulate.posture import MOST_BEND_DEG, largest_bend_deg, pose_column
@@ -19,8 +19,8 @@ from spinelab.simulate.rigid import Array, RigidMotion
 _DRAWN = (
     *(f"C{i}" for i in range(1, 8)), *(f"T{i}" for i in range(1, 13)), *(f"L{i}" for i in range(1, 6)), "S",
 )  # fmt: skip
-#: Half height of a body as a share of the distance to the next centre.
-_HALF_HEIGHT = 0.4
+#: Half height of a body as a share of its half width.
+_HEIGHT_OF_WIDTH = HALF_BODY / BODY_SHARES[0]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def draw_flow(
     tilts = chain.tilts_deg() + _draw_tilts(chain, rng, options)
     motions = _limit(chain, tilts)
     shapes = [
-        BlockShape(center, axes, np.array([*half, _HALF_HEIGHT / 0.62 * half[0]]))
+        BlockShape(center, axes, np.array([*half, _HEIGHT_OF_WIDTH * half[0]]))
         for center, axes, half in zip(chain.centers_mm, chain.axes, chain.half_mm, strict=True)
     ]
     flow = PolyrigidFlow(shapes, motions, steps=3, threads=1)

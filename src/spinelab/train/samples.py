@@ -20,7 +20,7 @@ from spinelab.tasks.frames import (
 from spinelab.train import augment
 from spinelab.train.cases import SACRUM
 from spinelab.train.prepare import LOCATE_SPACING_MM, Prepared
-from spinelab.train.weak_tissue import UNKNOWN
+from spinelab.train.weak_tissue import UNKNOWN, cut_around
 
 LOCATE_SHAPE = (80, 80, 96)
 AIR_HU = -1024.0
@@ -109,7 +109,7 @@ def _locate_linear(case: Prepared) -> Tensor:
     known = np.ones(shape, np.float32)
     for center, label in zip(case.centers, case.labels, strict=True):
         sigma = heat_sigma_mm(int(label))
-        box, distance = _around(center, 5 * sigma, shape)
+        box, distance = cut_around(center, 5 * sigma, shape, LOCATE_SPACING_MM)
         heat[box] = np.maximum(heat[box], np.exp(-(distance**2) / (2 * sigma**2)))
     for center, direction in _open_ends(case):
         steps = [np.arange(n, dtype=np.float32) - c for n, c in zip(shape, center, strict=True)]
@@ -119,19 +119,6 @@ def _locate_linear(case: Prepared) -> Tensor:
         known[(away > 0) & (across < 40 + 0.5 * away)] = 0
     image = np.zeros(shape, np.float32) if case.painted else case.image.astype(np.float32)
     return torch.from_numpy(np.stack([image, np.where(known > 0, heat, 0), known]).astype(np.float32))
-
-
-def _around(
-    center: NDArray[np.float64], reach_mm: float, shape: tuple[int, ...]
-) -> tuple[tuple[slice, ...], NDArray[np.float64]]:
-    """The part of a grid within reach of a centre (voxels), and its distances to it in mm."""
-    reach = reach_mm / LOCATE_SPACING_MM
-    low = [min(max(int(np.floor(c - reach)), 0), n) for c, n in zip(center, shape, strict=True)]
-    high = [min(max(int(np.ceil(c + reach)) + 1, 0), n) for c, n in zip(center, shape, strict=True)]
-    steps = [np.arange(a, b) - c for a, b, c in zip(low, high, center, strict=True)]
-    x, y, z = np.meshgrid(*steps, indexing="ij", sparse=True)
-    distance = np.sqrt(x**2 + y**2 + z**2) * LOCATE_SPACING_MM
-    return tuple(slice(a, b) for a, b in zip(low, high, strict=True)), distance
 
 
 def _open_ends(case: Prepared) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
@@ -155,7 +142,7 @@ def _locate_nearest(case: Prepared) -> Tensor:
     if case.named:
         nearest = np.full(shape, 10.0)
         for center, label in zip(case.centers, case.labels, strict=True):
-            box, distance = _around(center, 10.0, shape)
+            box, distance = cut_around(center, 10.0, shape, LOCATE_SPACING_MM)
             level[box][distance < nearest[box]] = float(label)
             nearest[box] = np.minimum(nearest[box], distance)
     paint = case.image.astype(np.float32) if case.painted else np.zeros(shape, np.float32)

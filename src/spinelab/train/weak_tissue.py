@@ -51,7 +51,7 @@ def mark_tissue(
     if SACRUM in places and _L5 in places:
         _mark_sacrum(tissue, hu, places[SACRUM], places[_L5], spacing_mm)
     for label, center in places.items():
-        box, distance = _around(center, 10, hu.shape, spacing_mm)
+        box, distance = cut_around(center, 10, hu.shape, spacing_mm)
         tissue[box][distance < 9] = SACRAL if label == SACRUM else VERTEBRA
     return tissue
 
@@ -108,7 +108,7 @@ def _mark_sacrum(
 ) -> None:
     """Marks bone below the top of S1, near the line that goes on from L5 through it."""
     down = (sacral - lumbar) / np.linalg.norm(sacral - lumbar)
-    box, _ = _around(sacral, 75, hu.shape, spacing_mm)
+    box, _ = cut_around(sacral, 75, hu.shape, spacing_mm)
     axes = [np.arange(part.start, part.stop) - c for part, c in zip(box, sacral, strict=True)]
     x, y, z = (axis * spacing_mm for axis in np.meshgrid(*axes, indexing="ij", sparse=True))
     along = x * down[0] + y * down[1] + z * down[2]
@@ -118,7 +118,7 @@ def _mark_sacrum(
     part[inside & (hu[box] > BONE_HU)] = SACRAL
 
 
-def _around(
+def cut_around(
     center: NDArray[np.float64], reach_mm: float, shape: tuple[int, ...], spacing_mm: float
 ) -> tuple[tuple[slice, ...], NDArray[np.float64]]:
     """The part of a grid within reach of a centre, and its distances to it in mm."""
