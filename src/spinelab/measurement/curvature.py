@@ -200,13 +200,16 @@ def _measure_sagittal(endplates: Sequence[Endplates], first: str, last: str) -> 
     )
     if len(inside) < FEWEST:
         return None
-    rests = _tangent_rests(inside, _Y)
-    upper = _plate_tilt(inside[0], rests[0], _Y, superior=True)
+    tangents = _tangent_tilts(inside, _Y)
+    assert inside[0].superior is not None
+    upper = _plate_tilt(inside[0], tangents[0] - _tilt(inside[0].superior, _Y), _Y, superior=True)
     if inside[-1].level == "S":
         assert inside[-1].superior is not None
         lower = _tilt(inside[-1].superior, _Y)
     else:
-        lower = _plate_tilt(inside[-1], rests[-1], _Y, superior=False)
+        assert inside[-1].inferior is not None
+        rest = tangents[-1] - _tilt(inside[-1].inferior, _Y)
+        lower = _plate_tilt(inside[-1], rest, _Y, superior=False)
     angle = lower - upper
     side: Literal["posterior", "anterior"] = "posterior" if angle > 0 else "anterior"
     return Curve("sagittal", inside[0].level, inside[-1].level, _find_apex(inside, _Y), abs(angle), side)
