@@ -5,7 +5,7 @@ from spinelab.measurement.bodies import find_body
 from spinelab.measurement.density import contains_metal, detect_contrast, measure_density
 from spinelab.measurement.frames import column_axes
 from spinelab.measurement.sampling import cut_out, find_boxes
-from spinelab.volume import Image
+from spinelab.volume import Geometry, Image, Mask
 from tests.phantom import TRABECULAR_HU, Collapse, make_phantom
 
 
@@ -62,3 +62,25 @@ def test_a_field_of_view_without_vessels_says_nothing():
     phantom = make_phantom(levels=("L1", "L2"), spacing_mm=(2, 2, 3), aorta_hu=300)
     far = [np.array([0.0, -400.0, 0.0])] * 3
     assert not detect_contrast(phantom.image, phantom.mask, far, [np.eye(3)] * 3)
+
+
+@pytest.mark.parametrize(
+    ("shape_mm", "spread_hu", "enhanced"),
+    [
+        ((70, 50), 10, True),  # an aneurysm
+        ((12, 40), 10, True),  # a vessel that runs across the slice
+        ((3, 50), 10, False),  # a calcified wall
+        ((40, 40), 120, False),  # bowel content
+    ],
+)
+def test_blood_is_told_by_its_evenness_not_by_its_outline(shape_mm, spread_hu, enhanced):
+    array = np.full((80, 60, 60), 40.0)
+    left, front = 40 - shape_mm[0] // 4, 28 - shape_mm[1] // 4
+    box = (slice(left, left + max(1, shape_mm[0] // 2)), slice(front, front + shape_mm[1] // 2))
+    noise = np.random.default_rng(3).normal(0, spread_hu, array.shape)
+    array[box] = 250 + noise[box]
+    geometry = Geometry.from_spacing(array.shape, (2, 2, 2))
+    image = Image(array.astype(np.int16), geometry, "CT")
+    nothing = Mask(np.zeros(array.shape, np.uint8), geometry)
+    centers = [np.array([80.0, 100.0, z]) for z in (30.0, 60.0, 90.0)]
+    assert detect_contrast(image, nothing, centers, [np.eye(3)] * 3) is enhanced

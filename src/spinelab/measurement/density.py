@@ -19,8 +19,10 @@ DEEPEST_SHARE = 0.75
 SMALLEST_MM3 = 150.0
 #: Denser than any bone.
 METAL_HU, METAL_MM3 = 2500, 20.0
-#: Mean and spread of an enhanced large vessel, and the area of its cross-section in mm2.
-VESSEL_HU, VESSEL_SD_HU, VESSEL_MM2 = (110.0, 550.0), 45.0, (90.0, 2500.0)
+#: Where vessels are looked for, from a body's centre: left-right, front-back, head-foot; distance of samples.
+VESSEL_BOX_MM, VESSEL_STEP_MM = ((-54.0, 54.0), (-74.0, -12.0), (-12.0, 12.0)), 2.0
+#: A ball of enhanced blood: radius, mean and spread of HU; and how far it must go on along the column.
+BALL_MM, VESSEL_HU, VESSEL_SD_HU, VESSEL_LENGTH_MM = 4.3, (110.0, 550.0), 45.0, 12.0
 CONTRAST_WARNING = (
     "contrast medium likely: density reads high, by about 10 to 30 HU (Pickhardt 2016: 11 HU on average)"
 )
@@ -82,11 +84,12 @@ def contains_metal(image: Image, mask: Mask, label: int, box: Slices) -> bool:
 
 
 def detect_contrast(image: Image, mask: Mask, centers_mm: Sequence[Array], axes: Sequence[Array]) -> bool:
-    """Tells whether a large vessel ahead of the column is enhanced, at half of the levels at least.
+    """Tells whether enhanced blood lies ahead of the column, at half of the levels at least.
 
-    At each level the scan is averaged over 16 mm along the column; an even, round, bright patch of the size
-    of the aorta or vena cava counts. Blood without contrast medium reads about 40 HU; calcified walls and
-    bowel content are not even along the column.
+    At each level a ball of blood is moved through the space ahead of the body: where its HU are even and
+    above those of unenhanced soft tissue, for a stretch along the column, a vessel, a chamber of the heart or
+    an aneurysm is enhanced, whatever its shape and course. Calcified walls are thinner, bowel content is
+    uneven.
 
     Args:
         image: The CT, HU.
@@ -94,41 +97,32 @@ def detect_contrast(image: Image, mask: Mask, centers_mm: Sequence[Array], axes:
         centers_mm: (3,) body centres from about T4 to L5, LPS mm.
         axes: (3, 3) rows left, posterior, superior of each.
     """
-    seen = [_has_bright_vessel(image, mask, c, a) for c, a in zip(centers_mm, axes, strict=True)]
+    seen = [_has_enhanced_blood(image, mask, c, a) for c, a in zip(centers_mm, axes, strict=True)]
     known = [answer for answer in seen if answer is not None]
     return len(known) >= 2 and sum(known) >= 2 and sum(known) >= len(known) / 2
 
 
-def _has_bright_vessel(image: Image, mask: Mask, center_mm: Array, axes: Array) -> bool | None:
-    step = 2.0
-    lines = [np.arange(a, b, s) for a, b, s in ((-54, 55, step), (-74, -11, step), (-8, 9, 4.0))]
+def _has_enhanced_blood(image: Image, mask: Mask, center_mm: Array, axes: Array) -> bool | None:
+    """Tells it of one level; None where less than half of the space looked at is in view."""
+    lines = [np.arange(a, b + VESSEL_STEP_MM / 2, VESSEL_STEP_MM) for a, b in VESSEL_BOX_MM]
     grid = LocalGrid(center_mm, axes, *lines)
     points = grid.to_world(np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1)).reshape(-1, 3)
     shape = tuple(len(line) for line in lines)
     values = _read(image, points).reshape(shape)
-    if np.isnan(values).mean() > 0.5:
-        return None
-    bone = _label_at(mask, points).reshape(shape)
     known = np.isfinite(values)
-    mean = np.where(known, values, -1000.0).mean(axis=2)
-    uneven = np.where(known, values, -1000.0).std(axis=2)
-    near_bone = ndimage.binary_dilation(bone.any(axis=2), iterations=1)
-    mean = ndimage.uniform_filter(mean, 3)
-    bright = (mean > VESSEL_HU[0]) & (mean < VESSEL_HU[1]) & (uneven < 2 * VESSEL_SD_HU) & ~near_bone
-    bright = ndimage.binary_opening(bright, iterations=1)
-    patches, count = ndimage.label(bright)
-    return any(_is_vessel(patches == n, mean, step) for n in range(1, count + 1))
-
-
-def _is_vessel(patch: NDArray[np.bool_], mean: Array, step: float) -> bool:
-    area = float(patch.sum()) * step**2
-    i, j = np.nonzero(patch)
-    box = float((np.ptp(i) + 1) * (np.ptp(j) + 1)) * step**2
-    longest = max(np.ptp(i) + 1, np.ptp(j) + 1) / min(np.ptp(i) + 1, np.ptp(j) + 1)
-    core = ndimage.binary_erosion(patch, iterations=2)
-    core = core if core.any() else ndimage.binary_erosion(patch)
-    even = bool(core.any()) and float(mean[core].std()) < VESSEL_SD_HU
-    return bool(VESSEL_MM2[0] <= area <= VESSEL_MM2[1] and area > 0.6 * box and longest <= 1.8 and even)
+    if known.mean() < 0.5:
+        return None
+    values = np.where(known, np.clip(values, -1000, METAL_HU), -1000.0)
+    reach = int(BALL_MM // VESSEL_STEP_MM)
+    steps = np.mgrid[[slice(-reach, reach + 1)] * 3] * VESSEL_STEP_MM
+    ball = (steps**2).sum(axis=0) <= BALL_MM**2
+    mean = ndimage.convolve(values, ball / ball.sum())
+    spread = np.sqrt(np.maximum(ndimage.convolve(values**2, ball / ball.sum()) - mean**2, 0))
+    barred = ndimage.binary_dilation(_label_at(mask, points).reshape(shape) | ~known, ball)
+    blood = (mean > VESSEL_HU[0]) & (mean < VESSEL_HU[1]) & (spread < VESSEL_SD_HU) & ~barred
+    pieces, _ = ndimage.label(blood)
+    lengths = [(box[2].stop - box[2].start) * VESSEL_STEP_MM for box in ndimage.find_objects(pieces)]
+    return max(lengths, default=0.0) >= VESSEL_LENGTH_MM
 
 
 def _label_at(mask: Mask, points_mm: Array) -> NDArray[np.bool_]:
