@@ -7,8 +7,9 @@ import pytest
 
 from spinelab.errors import GeometryError
 from spinelab.measurement import measure
+from spinelab.measurement.sampling import SoftOutline
 from spinelab.spine import Spine, Vertebra
-from spinelab.volume import Image, Mask
+from spinelab.volume import Geometry, Image, Mask
 from tests.phantom import Collapse, make_phantom
 
 OBLIQUE = {"codes": "RAI", "oblique_deg": (9.0, -7.0, 6.0), "gantry_deg": 6.0}
@@ -144,6 +145,28 @@ def test_thick_slices_are_flagged_and_warned_of():
     spine = measure(phantom.image, phantom.mask, phantom.spine)
     assert "thick slices" in spine["L1"].flags
     assert any("slices 5.0 mm apart" in sentence for sentence in spine.warnings)
+
+
+def test_outlines_of_their_own_grid_save_what_thick_slices_lose():
+    column = {"levels": ("T12", "L1", "L2"), "collapse": {"L1": Collapse(0.7, 0.75, 1.0)}}
+    fine, thick = make_phantom(**column, spacing_mm=(1, 1, 1)), make_phantom(**column, spacing_mm=(1, 1, 5))
+    outlines = {
+        v.label: SoftOutline((fine.mask.array == v.label).astype(np.float32), fine.mask.geometry)
+        for v in fine.spine.vertebrae
+    }
+    without = measure(None, thick.mask, thick.spine)
+    spine = measure(None, thick.mask, thick.spine, outlines=outlines)
+    assert errors(without, thick).max() > 1.5
+    assert errors(spine, thick).max() < 1.0
+    assert spine["L1"].slice_mm == pytest.approx(5)
+    assert spine["L1"].volume_mm3 == without["L1"].volume_mm3
+
+
+def test_outlines_coarser_than_the_slices_change_nothing(measured):
+    phantom, spine = measured
+    grid = Geometry.from_spacing((4, 4, 4), (2, 2, 2))
+    coarse = {v.label: SoftOutline(np.zeros(grid.shape, np.float32), grid) for v in spine.vertebrae}
+    assert measure(phantom.image, phantom.mask, phantom.spine, outlines=coarse) == spine
 
 
 def test_metal_takes_the_density_away():

@@ -202,3 +202,19 @@ def test_the_neighbour_map_is_hand_countable():
     points = np.array([[[[0.0, 0, 0], [0, 0, 5], [0, 0, 30]]]], np.float32)
     spots = neighbour_map(np.array([[0.0, 0, 30]]), points)
     assert spots[0, 0] == pytest.approx([1, np.exp(-0.5), -1], abs=1e-5)
+
+
+def test_the_outline_is_kept_as_it_was_before_the_slices():
+    canvas = Canvas(grid((60, 60, 18), (1.5, 1.5, 5.0)))
+    patch = patch_of(ellipsoid(POINTS))
+    canvas.add(patch, 20)
+    kept = canvas.outlines[20]
+    assert kept.geometry.spacing_mm == pytest.approx((OUTLINE_SPACING_MM,) * 3)
+    assert kept.geometry.index_to_world(np.zeros(3)) == pytest.approx(POINTS[0, 0, 0] @ FRAME + CENTER)
+    assert dice(kept.array >= 0.5, ellipsoid((world_of(kept.geometry) - CENTER) @ FRAME.T) >= 0.5) > 0.999
+
+
+def test_an_outline_that_gets_no_voxel_is_not_kept():
+    canvas = Canvas(grid((10, 10, 10), (1.0, 1.0, 1.0), center=np.array([400.0, 0, 0])))
+    assert canvas.add(patch_of(ellipsoid(POINTS)), 20) == 0
+    assert canvas.outlines == {}

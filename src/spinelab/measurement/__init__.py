@@ -3,7 +3,7 @@
 `measure` is the way in; docs/measurement.md defines every number it gives.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,12 +18,15 @@ from spinelab.measurement.endplate_shape import measure_endplate_shape
 from spinelab.measurement.frames import column_axes, frame_of
 from spinelab.measurement.heights import compare_heights, exclude_spill, measure_heights
 from spinelab.measurement.sacrum import SacralEndplate, find_sacral_endplate
-from spinelab.measurement.sampling import Array, Cutout, Slices, cut_out, find_boxes
+from spinelab.measurement.sampling import Array, Cutout, Slices, SoftOutline, cut_out, find_boxes
 from spinelab.measurement.slip import DiscSide, measure_slip
 from spinelab.spine import Curvature, Heights, Point, Spine, Vertebra
 from spinelab.volume import Image, Mask
 
-__all__ = ["Column", "find_column", "measure"]
+__all__ = ["Column", "Outlines", "find_column", "measure"]
+
+#: VerSe number -> that vertebra's outline on a finer grid of its own.
+Outlines = Mapping[int, SoftOutline]
 
 #: Slices farther apart than this along the body's axis are flagged.
 THICK_MM = 3.0
@@ -72,7 +75,7 @@ def find_column(mask: Mask, spine: Spine) -> Column:
         mask: (i, j, k) VerSe numbers on the scan's own grid, whole vertebrae or bodies alone.
         spine: Vertebrae with levels and about where their bodies are (LPS mm).
     """
-    findings, sacral = _find_all(mask, spine, find_boxes(mask, spine.centers_mm))
+    findings, sacral = _find_all(mask, spine, find_boxes(mask, spine.centers_mm), {})
     vertebrae = []
     for finding in findings:
         vertebra = finding.vertebra
@@ -88,18 +91,18 @@ def find_column(mask: Mask, spine: Spine) -> Column:
 
 
 def _find_all(
-    mask: Mask, spine: Spine, boxes: dict[int, Slices]
+    mask: Mask, spine: Spine, boxes: dict[int, Slices], outlines: Outlines
 ) -> tuple[list[_Finding], SacralEndplate | None]:
     """Finds every body, and the sacral endplate below the last."""
     findings = [
-        _find(mask, boxes, vertebra, axes)
+        _find(mask, boxes, outlines, vertebra, axes)
         for vertebra, axes in zip(spine.vertebrae, column_axes(spine.centers_mm), strict=True)
     ]
     findings = _exclude_spill(findings)
     return findings, _find_sacrum(mask, boxes, findings)
 
 
-def measure(image: Image | None, mask: Mask, spine: Spine) -> Spine:
+def measure(image: Image | None, mask: Mask, spine: Spine, *, outlines: Outlines | None = None) -> Spine:
     """Measures every vertebra of a spine in its own frame.
 
     Works vertebra by vertebra on crops, so that time and memory grow with the number of vertebrae only.
@@ -108,6 +111,8 @@ def measure(image: Image | None, mask: Mask, spine: Spine) -> Spine:
         image: (i, j, k) CT in HU on the mask's grid; None, or another modality, leaves density out.
         mask: (i, j, k) VerSe numbers on the scan's own grid, whole vertebrae or bodies alone.
         spine: Vertebrae with levels and about where their bodies are (LPS mm).
+        outlines: The same vertebrae as they were outlined. Where the scan's slices are farther apart than
+            their samples, bodies are read from them: putting an outline onto thick slices loses its surfaces.
 
     Returns:
         The spine with body centres, frames, volumes, heights (mm), height loss (per cent), density (HU),
@@ -128,7 +133,7 @@ def measure(image: Image | None, mask: Mask, spine: Spine) -> Spine:
     _check_grids(image, mask)
     ct = image if image is not None and image.modality in ("CT", "unknown") else None
     boxes = find_boxes(mask, spine.centers_mm)
-    findings, sacral = _find_all(mask, spine, boxes)
+    findings, sacral = _find_all(mask, spine, boxes, outlines or {})
     findings = _place_sacrum(findings, sacral)
     vertebrae = [_describe(ct, mask, boxes, finding, findings) for finding in findings]
     vertebrae = _compare(vertebrae, findings, sacral)
@@ -145,12 +150,15 @@ def _check_grids(image: Image | None, mask: Mask) -> None:
         )
 
 
-def _find(mask: Mask, boxes: dict[int, Slices], vertebra: Vertebra, axes: Array) -> _Finding:
+def _find(
+    mask: Mask, boxes: dict[int, Slices], outlines: Outlines, vertebra: Vertebra, axes: Array
+) -> _Finding:
     box, center = boxes.get(vertebra.label), np.array(vertebra.center_mm)
     cutout = None if box is None else cut_out(mask, vertebra.label, box, center)
     if cutout is None:
         return _Finding(vertebra, None, None, 0.0)
-    body = None if vertebra.level in ("C1", "S", "Co") else find_body(cutout, center, axes)
+    shown = cutout.refined(outlines.get(vertebra.label), axes[2])
+    body = None if vertebra.level in ("C1", "S", "Co") else find_body(shown, center, axes)
     if body is not None and vertebra.level == "C2":
         body = replace(body, superior=None)
     up = axes[2] if body is None else body.grid.axes[2]

@@ -220,7 +220,7 @@ class _Ends:
 
 
 def _find_ends(cutout: Cutout, values: Samples, grid: LocalGrid, block: _Block) -> _Ends:
-    loose = cutout.thickness_along(grid.axes[2])
+    loose = cutout.step_along(grid.axes[2])
     footprint = _inner_footprint(block, grid, FINE_INNER if loose <= STEPS_FROM_MM else COARSE_INNER)
     y = (grid.y_mm - sum(block.y) / 2) / (block.y[1] - block.y[0])
     between_walls = np.broadcast_to(np.abs(y) <= 0.48, footprint.shape)

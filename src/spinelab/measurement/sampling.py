@@ -5,7 +5,7 @@ linearly and read at 0.5. A label that reaches the border of the scan is continu
 surface found outside the scan is then known to be cut.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,19 @@ REACH_MM = 90.0
 SMOOTHING = 0.2
 #: Below this voxel edge no smoothing is needed.
 FINE_MM = 1.25
+
+
+@dataclass(frozen=True, eq=False)
+class SoftOutline:
+    """One vertebra as it was outlined, before it was put onto the slices of the scan.
+
+    Attributes:
+        array: (i, j, k) float32 from 0 outside to 1 inside; the surface is at 0.5.
+        geometry: Its grid, LPS mm; not the scan's.
+    """
+
+    array: Samples
+    geometry: Geometry
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +63,22 @@ class Cutout:
 
     def thickness_along(self, direction: Array) -> float:
         """Returns the distance of the scan's samples along a (3,) unit direction, mm."""
-        steps = self.scan.affine[:3, :3]
-        lengths = np.linalg.norm(steps, axis=0)
-        return float(lengths[np.argmax(np.abs(direction @ (steps / lengths)))])
+        return _distance_along(self.scan, direction)
+
+    def step_along(self, direction: Array) -> float:
+        """Returns the distance of the outline's own samples along a (3,) unit direction, mm."""
+        return _distance_along(self.geometry, direction)
+
+    def refined(self, outline: SoftOutline | None, direction: Array) -> "Cutout":
+        """Returns the cutout with the outline's finer surfaces; itself where that knows no more.
+
+        Args:
+            outline: The same vertebra on a grid of its own; None where there is none.
+            direction: (3,) unit direction along which the surfaces count.
+        """
+        if outline is None or max(outline.geometry.spacing_mm) >= self.thickness_along(direction):
+            return self
+        return replace(self, array=outline.array, geometry=outline.geometry)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +100,12 @@ class LocalGrid:
     def to_world(self, local_mm: Array) -> Array:
         """Maps local points (..., 3) to LPS mm (..., 3)."""
         return np.asarray(self.origin_mm + local_mm @ self.axes)
+
+
+def _distance_along(grid: Geometry, direction: Array) -> float:
+    steps = grid.affine[:3, :3]
+    lengths = np.linalg.norm(steps, axis=0)
+    return float(lengths[np.argmax(np.abs(direction @ (steps / lengths)))])
 
 
 def find_boxes(mask: Mask, centers_mm: Array | None = None) -> dict[int, Slices]:

@@ -112,7 +112,8 @@ def _analyze(
         image, found = _read_and_segment(load, options, tell, watch)
         with watch.stage("measure"):
             tell("measure", 0.0)
-            spine = grade_fractures(measure(image, found.mask, found.spine))
+            measured = measure(image, found.mask, found.spine, outlines=found.outlines)
+            spine = grade_fractures(measured)
         spine = _with_manifest(spine, called.source, options, watch)
         with watch.stage("write"):
             tell("write", 0.0)

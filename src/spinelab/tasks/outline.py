@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from spinelab.measurement.sampling import SoftOutline
 from spinelab.models import Network
 from spinelab.tasks.frames import OUTLINE_OFFSET_MM, OUTLINE_SHAPE, OUTLINE_SPACING_MM, neighbour_map
 from spinelab.volume import Geometry, Image
@@ -67,6 +68,20 @@ class Patch:
         return float(_POINTS[..., 2][inside].mean())
 
     @property
+    def outline(self) -> SoftOutline:
+        """The outline on the patch's own grid, turned as the vertebra lies."""
+        return SoftOutline(self.probability, Geometry(OUTLINE_SHAPE, self._affine()))
+
+    def _affine(self) -> NDArray[np.float64]:
+        """(4, 4) from voxel of the patch to LPS mm."""
+        local, world = np.eye(4), np.eye(4)
+        local[:3, :3] *= OUTLINE_SPACING_MM
+        local[:3, 3] = _POINTS[0, 0, 0]
+        world[:3, :3] = self.frame.T
+        world[:3, 3] = self.center_mm
+        return np.asarray(world @ local)
+
+    @property
     def body_is_cut(self) -> bool:
         """Whether the body reaches the border of the scan; processes may, without being counted."""
         if self.in_view.all():
@@ -94,7 +109,7 @@ def outline_one(
         others_mm: (n, 3) centres of the other vertebrae, LPS mm.
     """
     index = np.asarray(image.geometry.world_to_index(_POINTS @ frame + center_mm), np.float64)
-    hu, in_view = _sample(image, index)
+    hu, in_view = sample_scan(image, index)
     near = others_mm[np.linalg.norm(others_mm - center_mm, axis=1) < 80]
     spots = neighbour_map((near - center_mm) @ frame.T, _POINTS)
     probability = network(hu=hu[None, None], spots=spots[None, None])[0][0, 0]
@@ -102,7 +117,7 @@ def outline_one(
     return Patch(_own_piece(probability), center_mm, frame, in_view)
 
 
-def _sample(image: Image, index: NDArray[np.float64]) -> tuple[Floats, NDArray[np.bool_]]:
+def sample_scan(image: Image, index: NDArray[np.float64]) -> tuple[Floats, NDArray[np.bool_]]:
     """Linear samples of the scan at voxel indices (..., 3), air outside, and where it was in view."""
     shape = np.asarray(image.array.shape)
     axes = np.ascontiguousarray(np.moveaxis(index, -1, 0))
@@ -138,10 +153,17 @@ def _own_piece(probability: Floats) -> Floats:
 
 
 class Canvas:
-    """Collects the outlines on the scan's grid; where two claim a voxel the surer one has it."""
+    """Collects the outlines on the scan's grid; where two claim a voxel the surer one has it.
+
+    Attributes:
+        geometry: The scan's grid.
+        labels: (i, j, k) uint8 VerSe numbers.
+        outlines: VerSe number -> the outline as it was before.
+    """
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
+        self.outlines: dict[int, SoftOutline] = {}
         self.labels = np.zeros(geometry.shape, np.uint8)
         self._sure = np.zeros(geometry.shape, np.uint8)
 
@@ -153,7 +175,8 @@ class Canvas:
         low = np.maximum(inside.min(axis=0) - 1, 0)
         high = np.minimum(inside.max(axis=0) + 1, np.asarray(OUTLINE_SHAPE) - 1)
         corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
-        to_index = self._patch_to_voxel(patch)
+        outline = patch.outline
+        to_index = np.linalg.inv(self.geometry.affine) @ outline.geometry.affine
         voxels = corners @ to_index[:3, :3].T + to_index[:3, 3]
         shape = np.asarray(self.geometry.shape)
         start = np.clip(np.floor(voxels.min(axis=0)).astype(int), 0, shape)
@@ -174,14 +197,5 @@ class Canvas:
         wins = (sure >= _HALF) & (sure > self._sure[box])
         self._sure[box][wins] = sure[wins]
         self.labels[box][wins] = label
+        self.outlines[label] = outline
         return int(wins.sum())
-
-    def _patch_to_voxel(self, patch: Patch) -> NDArray[np.float64]:
-        """(4, 4) from patch voxel to scan voxel."""
-        local = np.eye(4)
-        local[:3, :3] *= OUTLINE_SPACING_MM
-        local[:3, 3] = _POINTS[0, 0, 0]
-        world = np.eye(4)
-        world[:3, :3] = patch.frame.T
-        world[:3, 3] = patch.center_mm
-        return np.asarray(np.linalg.inv(self.geometry.affine) @ world @ local)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from spinelab import models
 from spinelab.anatomy import ORDER, level, levels_between
 from spinelab.errors import ModalityError
+from spinelab.measurement.sampling import SoftOutline
 from spinelab.spine import Point, Spine, Vertebra
 from spinelab.tasks.column_prior import SIZES, expected_spacing_mm
 from spinelab.tasks.frames import column_frames
@@ -64,11 +65,14 @@ class Segmentation:
         mask: VerSe numbers (i, j, k) uint8 on the scan's own grid.
         spine: Vertebrae with names, centres and certainty; not measured yet.
         seconds: Stage -> seconds.
+        outlines: VerSe number -> the outline before it was put onto the scan's slices; `measure` reads
+            thick slices better with them.
     """
 
     mask: Mask
     spine: Spine
     seconds: dict[str, float]
+    outlines: dict[int, SoftOutline] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +124,7 @@ def segment(
     seconds = dict(zip(("locate", "walk", "outline"), np.diff(marks).tolist(), strict=True))
     numbering = named.numbering if named and vertebrae else None
     spine = Spine(tuple(vertebrae), numbering, warnings=_warnings(vertebrae, named))
-    return Segmentation(Mask(canvas.labels, image.geometry), spine, seconds)
+    return Segmentation(Mask(canvas.labels, image.geometry), spine, seconds, canvas.outlines)
 
 
 def _credible(chain: tuple[TracedPoint, ...]) -> tuple[TracedPoint, ...]:
