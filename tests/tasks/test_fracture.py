@@ -115,7 +115,9 @@ def test_a_focal_depression_alone_makes_no_grade_but_counts_within_a_collapse():
     alone = with_pit((0.0, 6.0 / middle, 0.0))
     assert alone.genant_grade == 0
     assert "focal depression of the superior endplate (6 mm): Schmorl node?" in alone.reasons
-    assert with_pit((0.3, 0.5, 0.3)).height_loss_percent == pytest.approx(50, abs=5)
+    collapsed = with_pit((0.3, 0.5, 0.3))
+    assert collapsed.height_loss_percent == pytest.approx(50, abs=5)
+    assert "focal depression of the superior endplate (6 mm): the rim is lower too" in collapsed.reasons
 
 
 def test_a_body_alone_is_judged_by_itself_with_a_word_of_caution():

@@ -294,7 +294,12 @@ def _grade(vertebra: Vertebra, column: Column, profile: HeightProfile, options: 
         percent,
         interval,
         loss.reference,
-        list_cautions(vertebra, interval, alone=not column.intact - {vertebra.level}),
+        list_cautions(
+            vertebra,
+            interval,
+            alone=not column.intact - {vertebra.level},
+            rims_kept=_keeps_rims(vertebra, column, profile),
+        ),
     )
 
 
@@ -306,6 +311,12 @@ def _read_loss(vertebra: Vertebra, column: Column, profile: HeightProfile) -> Lo
     whole = tuple(float(v) for v in np.log(_read_heights(vertebra, mended=False)))
     column = replace(column, logs={**column.logs, vertebra.level: whole})
     return choose(read_heights(column, vertebra.level, profile))
+
+
+def _keeps_rims(vertebra: Vertebra, column: Column, profile: HeightProfile) -> bool:
+    """Tells whether no height but the middle one is lower than those of an intact body may be."""
+    off = read_heights(column, vertebra.level, profile)[-1].off
+    return all(log > -LOW_LOG for kind, (log, _) in off.items() if kind != "middle")
 
 
 def _is_sparse(vertebra: Vertebra, options: FractureOptions) -> bool:

@@ -45,7 +45,7 @@ def refuse(vertebra: Vertebra) -> str | None:
 
 
 def list_cautions(
-    vertebra: Vertebra, interval_percent: tuple[float, float], *, alone: bool
+    vertebra: Vertebra, interval_percent: tuple[float, float], *, alone: bool, rims_kept: bool = True
 ) -> tuple[str, ...]:
     """Returns what a reader should look at before believing a grade.
 
@@ -53,6 +53,7 @@ def list_cautions(
         vertebra: The one graded.
         interval_percent: Of its height loss.
         alone: Whether no other body could serve as reference.
+        rims_kept: Whether anterior and posterior height are those to be expected: a Schmorl node leaves them.
     """
     found = [
         (interval_percent[0] < 20 <= interval_percent[1], "borderline: the interval includes 20 %"),
@@ -62,7 +63,7 @@ def list_cautions(
         (vertebra.slice_mm is None, "slice distance unknown"),
         ((vertebra.slice_mm or 0) > THICK_MM, f"thick slices ({vertebra.slice_mm or 0:.1f} mm)"),
         ("metal" in vertebra.flags, "metal"),
-        *_look_at_endplates(vertebra),
+        *_look_at_endplates(vertebra, rims_kept=rims_kept),
         *_look_at_curve(vertebra),
     ]
     return tuple(words for raised, words in found if raised)
@@ -82,9 +83,10 @@ def find_depressions(vertebra: Vertebra) -> list[tuple[str, float]]:
     return [(side, depth) for side, depth in depths if depth is not None and depth >= limit]
 
 
-def _look_at_endplates(vertebra: Vertebra) -> list[tuple[bool, str]]:
+def _look_at_endplates(vertebra: Vertebra, *, rims_kept: bool) -> list[tuple[bool, str]]:
+    meaning = "Schmorl node?" if rims_kept else "the rim is lower too"
     found = [
-        (True, f"focal depression of the {side} endplate ({depth:.0f} mm): Schmorl node?")
+        (True, f"focal depression of the {side} endplate ({depth:.0f} mm): {meaning}")
         for side, depth in find_depressions(vertebra)
     ]
     lip = 0.0 if vertebra.endplates is None else vertebra.endplates.lip_mm or 0.0
