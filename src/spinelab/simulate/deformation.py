@@ -19,6 +19,7 @@ from spinelab.simulate.field import Field, Index, compute_field
 from spinelab.simulate.polyrigid import PolyrigidFlow, SampledShape, sample_shape
 from spinelab.simulate.posture import MOST_BEND_DEG, largest_bend_deg, pose_column
 from spinelab.simulate.rigid import Array, RigidMotion
+from spinelab.simulate.threads import map_in_threads
 from spinelab.simulate.truth import describe_truth, follow_changes
 from spinelab.volume import Geometry, Image, Mask
 
@@ -141,13 +142,13 @@ def plan(
         )
     motions = [pose.after(follow) for pose, follow in zip(posed, followed, strict=True)]
     boxes = find_boxes(mask)
-    shapes = []
-    for name in column.levels:
-        change = changes.get(name)
+
+    def shape_of(name: str) -> SampledShape:
+        change, number = changes.get(name), level(name).label
         undo = None if change is None else _undo_of(column, name, change)
-        number = level(name).label
-        shapes.append(sample_shape(mask, number, boxes[number], undo))
-    flow = PolyrigidFlow(shapes, motions)
+        return sample_shape(mask, number, boxes[number], undo)
+
+    flow = PolyrigidFlow(map_in_threads(shape_of, column.levels), motions)
 
     def undo_all(points: Array) -> Array:
         for name, change in changes.items():
@@ -273,7 +274,7 @@ def _check(deformation: Deformation) -> dict[str, float]:
         lengths = np.linalg.norm((before - before[edges])[pairs], axis=1)
         worst += np.abs(np.linalg.norm((back - back[edges])[pairs], axis=1) / lengths - 1).tolist()
     return {
-        "least_jacobian": round(float(field.jacobian().min()), 4),
+        "least_jacobian": round(float(field.jacobian.min()), 4),
         "edges_in_bodies_within_1_percent": round(float(np.mean(np.array(worst) < 0.01)), 4),
         "edge_change_percent_in_bodies_95": round(100 * float(np.percentile(worst, 95)), 3),
         "deviation_mm_in_bodies_95": round(float(np.percentile(moved, 95)), 3),

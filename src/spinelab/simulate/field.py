@@ -3,14 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from spinelab.measurement.sampling import Slices
 from spinelab.simulate.polyrigid import Float32, PolyrigidFlow
+from spinelab.simulate.resampling import LabelReader, interpolate, lay_between, read_linear
 from spinelab.simulate.rigid import Array
+from spinelab.simulate.threads import map_in_threads
 from spinelab.volume import Geometry, Image, Mask
 
 Index = NDArray[np.intp]
@@ -20,8 +22,8 @@ STEP_MM, COARSE = 2.5, 3
 NEAR_MM, BLEND_MM = 16.0, 8.0
 #: Tissue is squeezed, or stretched, by at most this between neighbouring nodes.
 LEAST_JACOBIAN = 0.04
-
-
+#: Determinants are computed so many planes at a time.
+_PLANES = 8
 #: Points are followed until they are this close to where they belong, by steps of at most so much.
 CLOSE_MM, LONGEST_MM = 0.01, 4.0
 
@@ -31,20 +33,28 @@ class Field:
     """Where every point after the deformation comes from.
 
     Attributes:
-        source_minus_target_mm: (i, j, k, 3) LPS mm on LPS axes.
-        geometry: Its grid.
+        source_minus_target_mm: (i, j, k, 3) LPS mm at nodes `STEP_MM` apart.
+        geometry: Its grid, with the axes of the volume it was computed for.
     """
 
     source_minus_target_mm: Float32
     geometry: Geometry
 
     def warp(self, image: Image, target: Geometry, *, outside: float) -> Image:
-        """Returns the deformed image on a grid, linear; `outside` where nothing was scanned."""
-        values = image.array.astype(np.float32, copy=False)
-        array = self._resample(values, image.geometry, target, outside, linear=True)
-        if np.issubdtype(image.array.dtype, np.integer):
-            array = np.round(array)
-        return replace(image, array=array.astype(image.array.dtype), geometry=target)
+        """Returns the deformed image on a grid, linear; `outside` where nothing was scanned.
+
+        Raises:
+            GeometryError: The grid has other axes than the field.
+        """
+        origins = lay_between(self.source_minus_target_mm, self.geometry, image.geometry, target)
+        source = np.ascontiguousarray(image.array)
+        moved = np.empty(target.shape, source.dtype)
+
+        def fill(slab: Slices) -> None:
+            moved[slab] = read_linear(source, origins.trace(slab), outside=outside)
+
+        map_in_threads(fill, origins.slabs(_whole(target)))
+        return replace(image, array=moved, geometry=target)
 
     def warp_mask(self, mask: Mask, target: Geometry, start: Index, stop: Index) -> Mask:
         """Returns the deformed mask on a grid: at each voxel the label that weighs most there.
@@ -53,41 +63,20 @@ class Field:
             mask: (i, j, k) labels.
             target: The grid.
             start, stop: (3,) the part of it that labels may come to lie in; the rest stays 0.
+
+        Raises:
+            GeometryError: The grid has other axes than the field.
         """
-        part = target.cropped(start.tolist(), stop.tolist())
-        array = np.zeros(target.shape, mask.array.dtype)
-        box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-        array[box] = self._resample(mask.array, mask.geometry, part, 0, linear=False)
-        return replace(mask, array=array, geometry=target)
+        origins = lay_between(self.source_minus_target_mm, self.geometry, mask.geometry, target)
+        reader = LabelReader(mask.array)
+        moved = np.zeros(target.shape, mask.array.dtype)
+        i, j, k = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
 
-    def _resample(
-        self, array: NDArray[Any], source: Geometry, target: Geometry, outside: float, *, linear: bool
-    ) -> NDArray[Any]:
-        import SimpleITK
+        def fill(slab: Slices) -> None:
+            moved[slab] = reader.read(origins.trace(slab))
 
-        sitk: Any = SimpleITK
-        resampler = sitk.ResampleImageFilter()
-        resampler.SetSize(target.shape)
-        resampler.SetOutputSpacing(target.spacing_mm)
-        resampler.SetOutputOrigin(tuple(float(x) for x in target.affine[:3, 3]))
-        resampler.SetOutputDirection(_direction(target))
-        resampler.SetInterpolator(sitk.sitkLinear if linear else sitk.sitkLabelLinear)
-        resampler.SetDefaultPixelValue(float(outside))
-        resampler.SetTransform(self._transform)
-        moved = sitk.GetArrayFromImage(resampler.Execute(_as_itk(array, source)))
-        return np.asarray(moved).transpose(2, 1, 0)
-
-    @cached_property
-    def _transform(self) -> Any:
-        import SimpleITK
-
-        sitk: Any = SimpleITK
-
-        vectors = np.ascontiguousarray(self.source_minus_target_mm.transpose(2, 1, 0, 3), np.float64)
-        field = sitk.GetImageFromArray(vectors, isVector=True)
-        field.SetSpacing(self.geometry.spacing_mm)
-        field.SetOrigin(tuple(float(x) for x in self.geometry.affine[:3, 3]))
-        return sitk.DisplacementFieldTransform(field)
+        map_in_threads(fill, origins.slabs((i, j, k)))
+        return replace(mask, array=moved, geometry=target)
 
     def source_of(self, points_mm: Array) -> Array:
         """Returns where points (n, 3), LPS mm, of the deformed scan come from, as its voxels do."""
@@ -126,26 +115,19 @@ class Field:
         length = np.linalg.norm(step, axis=1, keepdims=True)
         return np.asarray(step * np.minimum(1.0, LONGEST_MM / np.maximum(length, 1e-9)))
 
+    @cached_property
     def jacobian(self) -> Float32:
-        """Returns (i, j, k) the determinant of the map target -> source: volume before over volume after."""
-        return _determinant(self.source_minus_target_mm)
+        """(i, j, k) the determinant of the map target -> source: volume before over volume after."""
+        along = np.linalg.inv(self.geometry.affine[:3, :3] / STEP_MM).astype(np.float32)
+        shift = self.source_minus_target_mm @ along.T
+        found = np.empty(shift.shape[:3], np.float32)
 
+        def fill(first: int) -> None:
+            last, low = min(first + _PLANES, len(shift)), max(first - 1, 0)
+            found[first:last] = _determinant(shift[low : last + 1])[first - low : last - low]
 
-def _direction(geometry: Geometry) -> list[float]:
-    """Returns the direction matrix of a grid, row by row; sheared and left-handed ones as they are."""
-    axes = geometry.affine[:3, :3] / np.array(geometry.spacing_mm)
-    return [float(value) for value in axes.ravel()]
-
-
-def _as_itk(array: NDArray[Any], geometry: Geometry) -> Any:
-    import SimpleITK
-
-    sitk: Any = SimpleITK
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
-    image.SetSpacing(geometry.spacing_mm)
-    image.SetOrigin(tuple(float(x) for x in geometry.affine[:3, 3]))
-    image.SetDirection(_direction(geometry))
-    return image
+        map_in_threads(fill, range(0, len(shift), _PLANES))
+        return found
 
 
 def compute_field(
@@ -159,30 +141,40 @@ def compute_field(
         undo: What comes before the motion, backwards: maps LPS points (n, 3) after the changes of single
             vertebrae to those before.
     """
-    corners = np.array(np.meshgrid(*[[0, n - 1] for n in geometry.shape], indexing="ij")).reshape(3, -1).T
-    world = geometry.index_to_world(corners)
-    origin = world.min(axis=0) - STEP_MM
-    cells = np.ceil((world.max(axis=0) + STEP_MM - origin) / (STEP_MM * COARSE)).astype(int)
-    coarse = _nodes(origin, cells + 1, STEP_MM * COARSE)
-    away = _refine(flow.distance_after(coarse).reshape(cells + 1))
-    shift = (flow.backward(coarse) - coarse).astype(np.float32).reshape(*(cells + 1), 3)
-    whole = np.stack([_refine(shift[..., axis]) for axis in range(3)], axis=-1)
-    index = np.argwhere((away < NEAR_MM).transpose(2, 0, 1))[:, [1, 2, 0]]  # by height
+    grid = _lay_nodes(geometry)
+    knots = tuple((count - 1) // COARSE + 1 for count in grid.shape)
+    coarse = _locate(grid, COARSE * np.indices(knots).reshape(3, -1).T)
+    away = _refine(flow.distance_after(coarse).reshape(knots))
+    whole = _refine((flow.backward(coarse) - coarse).astype(np.float32).reshape(*knots, 3))
+    by_height = np.roll(np.arange(3), -grid.axes_by_world[2])
+    index = np.argwhere((away < NEAR_MM).transpose(by_height))[:, np.argsort(by_height)]
     near = tuple(index.T)
-    points = origin + STEP_MM * index
+    points = _locate(grid, index)
     source = flow.backward(points, near=True)
     if undo is not None:
         source = undo(source)
     share = np.clip((NEAR_MM - away[near]) / BLEND_MM, 0, 1)[:, None]
     whole[near] += share * ((source - points).astype(np.float32) - whole[near])
-    affine = np.diag([STEP_MM, STEP_MM, STEP_MM, 1.0])
-    affine[:3, 3] = origin
-    shape = (int(whole.shape[0]), int(whole.shape[1]), int(whole.shape[2]))
-    return _unfold(Field(whole, Geometry(shape, affine)))
+    return _unfold(Field(whole, grid))
+
+
+def _locate(grid: Geometry, index: Index) -> Array:
+    return np.asarray(grid.index_to_world(index), np.float64)
+
+
+def _lay_nodes(geometry: Geometry) -> Geometry:
+    """Returns a grid of nodes `STEP_MM` apart that holds another one, along its axes."""
+    per_voxel = STEP_MM / np.array(geometry.spacing_mm)
+    cells = np.ceil(((np.array(geometry.shape) - 1) / per_voxel + 2) / COARSE).astype(int)
+    i, j, k = (int(n) for n in COARSE * cells + 1)
+    affine = np.array(geometry.affine)
+    affine[:3, :3] *= per_voxel
+    affine[:3, 3] = geometry.index_to_world(-per_voxel)
+    return Geometry((i, j, k), affine)
 
 
 def _determinant(shift: Float32) -> Float32:
-    """Returns the determinant of the slope of x + shift, (i, j, k, 3) at nodes STEP_MM apart."""
+    """Returns the determinant of the slope of x + shift, (i, j, k, 3) along the axes, STEP_MM apart."""
     rows = []
     for axis in range(3):
         slope = [np.gradient(shift[..., part], STEP_MM, axis=axis) for part in range(3)]
@@ -197,35 +189,31 @@ def _unfold(field: Field) -> Field:
 
     The flow itself never folds; sampled on a grid it may.
     """
-    shift = field.source_minus_target_mm
-    folded = _determinant(shift) < LEAST_JACOBIAN
+    folded = field.jacobian < LEAST_JACOBIAN
     if not folded.any():
         return field
     box = ndimage.find_objects(ndimage.binary_dilation(folded, iterations=12).astype(np.int8))[0]
-    part = shift[box]
+    shift = field.source_minus_target_mm.copy()
+    part = Field(shift[box], field.geometry.cropped([s.start for s in box], [s.stop for s in box]))
     for _ in range(30):
-        folded = _determinant(part) < LEAST_JACOBIAN
+        folded = part.jacobian < LEAST_JACOBIAN
         if not folded.any():
             break
         soft = ndimage.binary_dilation(folded, iterations=2)
-        smooth = np.stack([ndimage.gaussian_filter(part[..., a], 1.0) for a in range(3)], axis=-1)
-        part[soft] = smooth[soft]
-    return field
-
-
-def _nodes(origin: Array, shape: NDArray[np.intp], step: float) -> Array:
-    axes = [o + step * np.arange(n) for o, n in zip(origin, shape, strict=True)]
-    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+        smooth = ndimage.gaussian_filter(part.source_minus_target_mm, (1.0, 1.0, 1.0, 0.0))
+        part.source_minus_target_mm[soft] = smooth[soft]
+        part = replace(part)  # its jacobian is no longer the one it remembers
+    return replace(field, source_minus_target_mm=shift)
 
 
 def _refine(values: Float32) -> Float32:
-    """Fills COARSE steps between nodes linearly, axis by axis."""
+    """Fills COARSE steps between nodes (i, j, k, ...) linearly."""
     for axis in range(3):
-        values = np.moveaxis(values, axis, 0)
-        fine = np.empty(((len(values) - 1) * COARSE + 1, *values.shape[1:]), np.float32)
-        fine[::COARSE] = values
-        for part in range(1, COARSE):
-            share = np.float32(part / COARSE)
-            fine[part::COARSE] = (1 - share) * values[:-1] + share * values[1:]
-        values = np.moveaxis(fine, 0, axis)
+        places = np.arange((values.shape[axis] - 1) * COARSE + 1) / COARSE
+        values = interpolate(values, places.astype(np.float32), axis)
     return values
+
+
+def _whole(geometry: Geometry) -> Slices:
+    i, j, k = (slice(0, count) for count in geometry.shape)
+    return i, j, k

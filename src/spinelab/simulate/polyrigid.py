@@ -8,7 +8,6 @@ flow of one velocity field that changes with time: it has an inverse, got by run
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -19,6 +18,7 @@ from scipy import ndimage
 
 from spinelab.measurement.sampling import Slices
 from spinelab.simulate.rigid import Array, RigidMotion
+from spinelab.simulate.threads import THREADS, map_in_threads
 from spinelab.volume import Mask
 
 Float32 = NDArray[np.float32]
@@ -154,7 +154,12 @@ class PolyrigidFlow:
     """
 
     def __init__(
-        self, shapes: Sequence[Shape], motions: Sequence[RigidMotion], *, steps: int = 4, threads: int = 2
+        self,
+        shapes: Sequence[Shape],
+        motions: Sequence[RigidMotion],
+        *,
+        steps: int = 4,
+        threads: int = THREADS,
     ) -> None:
         self.threads = threads
         self.shapes = tuple(shapes)
@@ -187,11 +192,9 @@ class PolyrigidFlow:
     def _run(self, points_mm: Array, times: Array, *, near: bool = False) -> Array:
         flat = np.ascontiguousarray(np.asarray(points_mm, np.float32).reshape(-1, 3).T)
         chunks = [flat[:, i : i + _CHUNK] for i in range(0, flat.shape[1], _CHUNK)]
-        if self.threads > 1 and len(chunks) > 1:
-            with ThreadPoolExecutor(self.threads) as pool:
-                moved = list(pool.map(lambda chunk: self._integrate(chunk, times, near), chunks))
-        else:
-            moved = [self._integrate(chunk, times, near) for chunk in chunks]
+        moved = map_in_threads(
+            lambda chunk: self._integrate(chunk, times, near), chunks, threads=self.threads
+        )
         out = np.concatenate(moved, axis=1) if moved else flat
         return out.T.astype(np.float64).reshape(np.shape(points_mm))
 
