@@ -2,8 +2,8 @@
 
 import pytest
 
-from spinelab.archive.findings import find_worst, largest_loss_percent, rank_of_loss, rows_of
-from spinelab.spine import Density, Fracture, HeightLoss, Spine, Vertebra
+from spinelab.archive.findings import find_worst, largest_loss_percent, rank_of_loss, rows_of, say_name
+from spinelab.spine import Density, Fracture, HeightLoss, Numbering, Spine, Vertebra
 
 HERE = (0.0, 0.0, 0.0)
 
@@ -29,6 +29,28 @@ def test_the_highest_grade_is_the_worst_finding():
 def test_among_equal_grades_the_surer_one_is_worse():
     spine = Spine((vertebra("T11", graded(0, 0.2, 8.0)), vertebra("T12", graded(0, 0.4, 7.0))))
     assert find_worst(spine).sentence == "T12, no fracture, 7 % height loss, probability 0.40"
+
+
+def column(names, runner_up, *, probability=0.68, unseen=()):
+    vertebrae = tuple(
+        Vertebra(name, HERE, probability, detection=None if name in unseen else 0.9, fracture=graded(2, 0.9))
+        for name in names
+    )
+    return Spine(vertebrae, Numbering((), probability, runner_up, 0.25, False))
+
+
+def test_a_doubtful_name_says_what_else_it_may_be():
+    assert find_worst(column(("T11",), ("T12",))).sentence.startswith("T11 or T12 (68 %), grade 2 wedge,")
+    assert say_name(column(("T11", "T12"), ("T12", "L1", "S")), "T12") == "T12 or L1 (68 %)"
+    assert say_name(column(("T11", "T12"), ("T12", "L1"), probability=0.93), "T12") == "T12"
+    assert say_name(column(("T11", "T12"), ("T11", "T13")), "T11") == "T11 (68 %)"
+
+
+def test_a_vertebra_beyond_the_numbered_ones_does_not_shift_the_other_names():
+    spine = column(("T10", "T11", "T12", "L1"), ("T10", "T11"), unseen=("T10", "L1"))
+    assert say_name(spine, "T12") == "T12 or T11 (68 %)"
+    assert say_name(spine, "L1") == "L1 (68 %)"
+    assert say_name(column(("T11", "T12"), ("T12",)), "T11") == "T11 (68 %)"
 
 
 def test_what_cannot_be_graded_is_no_finding():

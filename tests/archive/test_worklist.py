@@ -4,10 +4,12 @@ import csv
 import json
 
 import pytest
+from sqlalchemy import select, update
 
 from spinelab.archive import queue
 from spinelab.archive.jobs import Reading
 from spinelab.archive.queue import FoundScan
+from spinelab.archive.tables import Result, VertebraRow
 from spinelab.archive.worklist import list_work, write_worklist
 from spinelab.errors import InputError, OutputError
 from tests.archive.readers import spine_of
@@ -34,6 +36,38 @@ def test_the_worst_comes_first(filled):
     assert (items[0].level, items[0].grade, items[0].vertebrae, items[0].seconds) == ("L1", 2, 2, 2.0)
     assert items[0].read_at == "1970-01-02T00:00:00+00:00"
     assert [item.place for item in list_work(filled, limit=2)] == [1, 2]
+
+
+@pytest.fixture
+def doubtful(filled):
+    """The worst finding (60 %) may be at another level."""
+    with filled.writing() as session:
+        worst = session.scalars(select(Result).order_by(Result.rank.desc())).first()
+        rows = update(VertebraRow).where(VertebraRow.scan_id == worst.scan_id)
+        session.execute(rows.values(level_probability=0.68))
+    return filled
+
+
+def test_among_equal_grades_a_sure_name_comes_first(doubtful):
+    items = list_work(doubtful)
+    assert [item.height_loss_percent for item in items] == [40.0, 25.0, 60.0]
+    assert [item.level_probability for item in items] == [0.9, 0.9, 0.68]
+
+
+def test_a_higher_grade_comes_first_however_it_is_named(doubtful):
+    with doubtful.writing() as session:
+        session.execute(update(Result).where(Result.worst_loss_percent == 60).values(worst_grade=3))
+    assert list_work(doubtful)[0].height_loss_percent == 60.0
+
+
+def test_sure_or_doubtful_names_alone(doubtful):
+    assert [item.height_loss_percent for item in list_work(doubtful, names="doubtful")] == [60.0]
+    assert [item.height_loss_percent for item in list_work(doubtful, names="sure")] == [40.0, 25.0]
+
+
+def test_an_unknown_choice_of_names_is_refused(store):
+    with pytest.raises(InputError, match="no findings are called 'some'; choose one of all, sure, doubtful"):
+        list_work(store, names="some")
 
 
 def test_paths_are_told_only_when_asked_for(filled):

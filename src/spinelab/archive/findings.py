@@ -1,9 +1,11 @@
 """What of a spine goes on the work list: its worst finding, and one row a vertebra."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from spinelab.anatomy import BY_NAME
 from spinelab.archive.tables import VertebraRow
 from spinelab.spine import HeightLoss, Spine, Vertebra
+from spinelab.tasks.fracture_cautions import DOUBTFUL_NAME
 
 #: Loss of height in per cent at which the grades of Genant et al. 1993 (J Bone Miner Res 8:1137) begin.
 GRADE_BEGINS_PERCENT = (20.0, 25.0, 40.0)
@@ -20,7 +22,7 @@ class Finding:
         rank: Orders the work list, the largest first: Genant grade plus probability of fracture where a
             fracture reading is there, otherwise a grade interpolated from the measured loss of height;
             -1 where nothing can be graded.
-        sentence: In words.
+        sentence: In words, "L1, grade 2 wedge, ..."; "T11 or T12 (68 %), ..." where the name is doubtful.
         level: Where; None where there is nothing.
         probability: Of fracture; None where only heights were measured.
         grade: Genant, 0 to 3; None where only heights were measured.
@@ -42,7 +44,38 @@ def find_worst(spine: Spine) -> Finding:
     found = [finding for vertebra in spine.vertebrae if (finding := _finding(vertebra)) is not None]
     if not found:
         return Finding(UNGRADED_RANK, "no vertebra can be graded")
-    return max(found, key=lambda finding: finding.rank)
+    worst = max(found, key=lambda finding: finding.rank)
+    name = str(worst.level)
+    return replace(worst, sentence=say_name(spine, name) + worst.sentence.removeprefix(name))
+
+
+def say_name(spine: Spine, name: str) -> str:
+    """Returns a level's name, with its probability and what else it may be where that is below 90 %.
+
+    Example:
+        >>> say_name(Spine((Vertebra("T11", (0.0, 0.0, 0.0), 0.68),)), "T11")
+        'T11 (68 %)'
+    """
+    sure = spine[name].probability
+    if sure >= DOUBTFUL_NAME:
+        return name
+    other = _second_name(spine, name)
+    return f"{name} or {other} ({100 * sure:.0f} %)" if other else f"{name} ({100 * sure:.0f} %)"
+
+
+def _second_name(spine: Spine, name: str) -> str | None:
+    """Returns what the second best numbering calls a vertebra; None where that is not known or the same."""
+    if spine.numbering is None:
+        return None
+    others = [n for n in spine.numbering.runner_up if BY_NAME[n].region != "sacral"]
+    levels = [v.level for v in spine.vertebrae if BY_NAME[v.level].region != "sacral"]
+    for end in (0, -1):  # a vertebra seen in part beyond either end was not numbered itself
+        if len(levels) > len(others) and spine[levels[end]].detection is None:
+            levels.pop(end)
+    if len(levels) != len(others) or name not in levels:
+        return None
+    other = others[levels.index(name)]
+    return other if other != name else None
 
 
 def rows_of(spine: Spine) -> list[VertebraRow]:

@@ -8,13 +8,17 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import defer
 
 from spinelab.archive.store import Store
 from spinelab.archive.tables import DONE, STATUSES, Result, Scan, VertebraRow
 from spinelab.errors import InputError
 from spinelab.io.outputs import writing
+from spinelab.tasks.fracture_cautions import DOUBTFUL_NAME
+
+#: Which findings to list, by how sure the name of their level is: the word -> what its certainty must be.
+NAMES = ("all", "sure", "doubtful")
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class WorkItem:
         status: "done", or what else was asked for.
         finding: The worst finding in words, or why there is none.
         level: Where it is.
+        level_probability: That this name is right; below 0.9 the finding says what else it may be.
         grade: Genant grade there; None where only heights were measured.
         probability: Probability of fracture there.
         height_loss_percent: Loss of height there.
@@ -42,6 +47,7 @@ class WorkItem:
     status: str
     finding: str
     level: str | None
+    level_probability: float | None
     grade: int | None
     probability: float | None
     height_loss_percent: float | None
@@ -53,36 +59,63 @@ class WorkItem:
 
 
 def list_work(
-    store: Store, *, status: str = DONE, limit: int | None = None, paths: bool = False
+    store: Store,
+    *,
+    status: str = DONE,
+    names: str = "all",
+    limit: int | None = None,
+    paths: bool = False,
 ) -> list[WorkItem]:
     """Returns the scans of a status, the worst finding first, those without a result in order of arrival.
+
+    Within a grade, findings whose level is named for sure (90 % or more) come first.
 
     Args:
         store: The results database.
         status: One of `spinelab.archive.tables.STATUSES`.
+        names: One of `NAMES`: all, or only findings whose level is named for sure, or only the doubtful ones.
         limit: At most so many; None for all.
         paths: Name the path of each scan, which may name the patient.
 
     Raises:
-        InputError: No such status.
+        InputError: No such status, no such choice of names.
     """
+    if names not in NAMES:
+        raise InputError(f"no findings are called {names!r}; choose one of {', '.join(NAMES)}")
     if status not in STATUSES:
         raise InputError(f"no scan has the status {status!r}; choose one of {', '.join(STATUSES)}")
     found = select(func.count()).where(VertebraRow.scan_id == Scan.id).scalar_subquery()
+    named = (
+        select(VertebraRow.level_probability)
+        .where(VertebraRow.scan_id == Scan.id, VertebraRow.level == Result.worst_level)
+        .limit(1)
+        .correlate(Scan, Result)
+        .scalar_subquery()
+    )
     query = (
-        select(Scan, Result, found)
+        select(Scan, Result, found, named)
         .outerjoin(Result, Result.scan_id == Scan.id)
         .options(defer(Result.spine), defer(Scan.files))
         .where(Scan.status == status, Scan.replaced_by.is_(None))
-        .order_by(Result.rank.desc(), Scan.id)
+        .order_by(_grade().desc(), (named >= DOUBTFUL_NAME).desc(), Result.rank.desc(), Scan.id)
         .limit(limit)
     )
+    if names != "all":
+        query = query.where(named >= DOUBTFUL_NAME if names == "sure" else named < DOUBTFUL_NAME)
     with store.reading() as session:
         rows = session.execute(query)
         return [_item(place, *row, paths=paths) for place, row in enumerate(rows, start=1)]
 
 
-def _item(place: int, scan: Scan, result: Result | None, vertebrae: int, *, paths: bool) -> WorkItem:
+def _grade() -> ColumnElement[int]:
+    """Returns the worst grade, or what the measured loss of height stands for; -1 where there is none."""
+    begun = [(Result.rank >= grade, grade) for grade in (3, 2, 1, 0)]
+    return func.coalesce(Result.worst_grade, case(*begun, else_=-1))
+
+
+def _item(
+    place: int, scan: Scan, result: Result | None, vertebrae: int, named: float | None, *, paths: bool
+) -> WorkItem:
     done = scan.finished_at
     loss = result.worst_loss_percent if result else None
     return WorkItem(
@@ -91,6 +124,7 @@ def _item(place: int, scan: Scan, result: Result | None, vertebrae: int, *, path
         status=scan.status,
         finding=result.finding if result else scan.reason or "",
         level=result.worst_level if result else None,
+        level_probability=None if named is None else round(named, 3),
         grade=result.worst_grade if result else None,
         probability=result.worst_probability if result else None,
         height_loss_percent=None if loss is None else round(loss, 1),

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Status = Annotated[
     str, typer.Option(help="Which scans: done, queued, reading, skipped (cannot be read) or failed.")
 ]
+Names = Annotated[
+    str, typer.Option(help="Findings whose level is named for sure (90 %): all, sure or doubtful ones only.")
+]
 Limit = Annotated[int, typer.Option(min=0, help="At most so many; 0 for all.")]
 Paths = Annotated[bool, typer.Option("--paths", help="Name the path of each scan, which may name patients.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write a .csv or .json file instead.")]
@@ -26,6 +29,7 @@ def show_worklist(
     results: Results,
     files: Files = None,
     status: Status = "done",
+    names: Names = "all",
     limit: Limit = 0,
     paths: Paths = False,
     out: Out = None,
@@ -38,7 +42,7 @@ def show_worklist(
 
     store = open_store(results, files=files, must_exist=True)
     try:
-        items = list_work(store, status=status, limit=limit or None, paths=paths)
+        items = list_work(store, status=status, names=names, limit=limit or None, paths=paths)
         counts = count(store)
     finally:
         store.close()
