@@ -68,6 +68,20 @@ def test_filters_for_those_who_see_all(app, store):
         assert sorted(row.scan_id for row in listed(store, "root", wanted)) == found, wanted
 
 
+def test_doubtful_names_are_shown_filtered_and_last_among_equals(app, store):
+    change(store, 1, rank=2.9, probability=0.9)
+    with store.writing() as session:
+        session.execute(update(VertebraRow).where(VertebraRow.scan_id == 1).values(level_probability=0.68))
+    assert [(row.scan_id, row.named < 0.9) for row in listed(store, "root")] == [(2, False), (1, True)]
+    assert [row.scan_id for row in listed(store, "root", Filter(names="doubtful"))] == [1]
+    assert [row.scan_id for row in listed(store, "ada", Filter(names="sure"), suggestion="hidden")] == [2]
+    page = sign_in(app, "root").get("/?names=doubtful").text
+    assert "names 68 %" in page
+    with store.writing() as session:
+        session.get(Result, 1).worst_grade = 3
+    assert [row.scan_id for row in listed(store, "root")] == [1, 2]
+
+
 def test_a_replaced_scan_is_not_listed(store):
     with store.writing() as session:
         session.get(Scan, 1).replaced_by = 2

@@ -257,6 +257,7 @@ def _read_filter(request: Request) -> tuple[Filter, int]:
         probability=int(share) / 100 if share.isdecimal() and int(share) <= 100 else None,
         disagreement=given.get("disagreement") == "yes",
         reader=given.get("reader", ""),
+        names=given.get("names", "") if given.get("names") in ("sure", "doubtful") else "",
     ), int(page) if page.isdecimal() and len(page) < 7 else 0
 
 

@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -15,6 +16,7 @@ from spinelab.server.opinions import Opinion, agree
 from spinelab.server.options import ServeOptions
 from spinelab.server.refusals import NotAllowedError
 from spinelab.server.tables import ADJUDICATOR, READER, Account, Mark, Reading
+from spinelab.tasks.fracture_cautions import DOUBTFUL_NAME
 
 NEW, OPEN, FINISHED, TAKEN, WAITING = "new", "open", "finished", "taken", "waiting"
 
@@ -27,6 +29,7 @@ class Row:
         scan_id: Number of the scan.
         case: Its name.
         levels: First and last vertebra.
+        named: Probability that the least sure of the names is right.
         count: Vertebrae to grade.
         done: How many of them this account has graded.
         state: Of this account: "new", "open", "finished", "taken" (the case has its readers) or "waiting"
@@ -46,6 +49,7 @@ class Row:
     scan_id: int
     case: str
     levels: str
+    named: float
     count: int
     done: int
     state: str
@@ -72,6 +76,7 @@ class Filter:
         probability: Least probability of fracture; all if None.
         disagreement: Only cases on which readers differ.
         reader: Only cases somebody has begun to read.
+        names: "sure" or "doubtful": only cases whose levels are all named for sure (90 %), or are not.
     """
 
     text: str = ""
@@ -80,12 +85,15 @@ class Filter:
     probability: float | None = None
     disagreement: bool = False
     reader: str = ""
+    names: str = ""
 
 
 def list_cases(
     session: Session, person: Person, options: ServeOptions, wanted: Filter | None = None
 ) -> list[Row]:
     """Returns somebody's work list: what they have begun first, then the worst findings, as the filter says.
+
+    Within a grade, cases whose levels are named for sure come first.
 
     Readers see of others only how many have finished; the model's findings stay out where the protocol
     hides them, and the order is then by name.
@@ -151,13 +159,23 @@ def measure_uncertainty(probabilities: Sequence[float | None]) -> float:
     return max((4 * p * (1 - p) for p in probabilities if p is not None), default=0.0)
 
 
-def _vertebrae(session: Session) -> dict[int, list[tuple[int, str, float | None]]]:
-    """Scan -> id, level, probability of the vertebrae to grade, from the head down."""
-    query = select(VertebraRow.scan_id, VertebraRow.id, VertebraRow.level, VertebraRow.probability)
+class _Seen(NamedTuple):
+    """A vertebra to grade."""
+
+    id: int
+    level: str
+    probability: float | None
+    level_probability: float
+
+
+def _vertebrae(session: Session) -> dict[int, list[_Seen]]:
+    """Scan -> the vertebrae to grade, from the head down."""
+    columns = [getattr(VertebraRow, name) for name in ("scan_id", *_Seen._fields)]
     found = defaultdict(list)
-    for scan_id, number, name, probability in session.execute(query.order_by(VertebraRow.position)):
-        if is_graded(name):
-            found[scan_id].append((number, name, probability))
+    for scan_id, *values in session.execute(select(*columns).order_by(VertebraRow.position)):
+        seen = _Seen(*values)
+        if is_graded(seen.level):
+            found[scan_id].append(seen)
     return found
 
 
@@ -178,7 +196,7 @@ def _marks(session: Session) -> dict[int, dict[int, Opinion]]:
 
 def _describe(
     case: tuple[int, str],
-    vertebrae: Sequence[tuple[int, str, float | None]],
+    vertebrae: Sequence[_Seen],
     readings: Sequence[Reading],
     marks: dict[int, dict[int, Opinion]],
     *,
@@ -186,27 +204,28 @@ def _describe(
 ) -> Row:
     person, options = viewer
     own = next((r for r in readings if r.account_id == person.id), None)
-    said = [marks.get(own.id, {}).get(v[0], Opinion()) for v in vertebrae] if own else []
+    said = [marks.get(own.id, {}).get(v.id, Opinion()) for v in vertebrae] if own else []
     closed = [r for r in readings if r.closed_at is not None and not r.adjudicates]
-    given = [[marks.get(r.id, {}).get(v[0], Opinion()) for r in closed] for v in vertebrae]
+    given = [[marks.get(r.id, {}).get(v.id, Opinion()) for r in closed] for v in vertebrae]
     differing = sum(agree(opinions) is None for opinions in given) if len(closed) > 1 else 0
     grades = [opinion.grade for opinion in said if opinion.grade is not None]
     return Row(
         scan_id=case[0],
         case=case[1],
-        levels=f"{vertebrae[0][1]}–{vertebrae[-1][1]}" if vertebrae else "none",
+        levels=f"{vertebrae[0].level}–{vertebrae[-1].level}" if vertebrae else "none",
+        named=min((v.level_probability for v in vertebrae), default=1.0),
         count=len(vertebrae),
         done=sum(opinion.complete for opinion in said),
         state=_state(person, options, own, readings),
         finished=len(closed),
         model_grade=None,
-        probability=max((v[2] for v in vertebrae if v[2] is not None), default=None),
+        probability=max((v.probability for v in vertebrae if v.probability is not None), default=None),
         finding=None,
         own_grade=max(grades, default=None),
         disagreements=differing if len(closed) > 1 else None,
         settled=any(r.adjudicates and r.closed_at is not None for r in readings),
         readers=(),
-        uncertainty=measure_uncertainty([v[2] for v in vertebrae]),
+        uncertainty=measure_uncertainty([v.probability for v in vertebrae]),
         rank=0.0,
     )
 
@@ -243,13 +262,15 @@ def _passes(row: Row, wanted: Filter | None) -> bool:
             or (row.probability is not None and row.probability >= wanted.probability),
             not wanted.disagreement or bool(row.disagreements),
             not wanted.reader or wanted.reader in row.readers,
+            not wanted.names or (row.named >= DOUBTFUL_NAME) == (wanted.names == "sure"),
         )
     )
 
 
-def _order(row: Row) -> tuple[int, float, str]:
+def _order(row: Row) -> tuple[int, int, bool, float, str]:
     first = {OPEN: 0, NEW: 1, WAITING: 2, FINISHED: 3, TAKEN: 4}
-    return first[row.state], -row.rank, row.case
+    grade = row.model_grade if row.model_grade is not None else int(row.rank // 1)
+    return first[row.state], -grade, row.named < DOUBTFUL_NAME, -row.rank, row.case
 
 
 def count_scans(session: Session) -> dict[str, int]:
