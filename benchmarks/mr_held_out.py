@@ -23,7 +23,7 @@ import spinelab
 from spinelab import models
 from spinelab.anatomy import BY_LABEL
 from spinelab.errors import InputError
-from spinelab.report.landmarks import write_landmark_preview
+from spinelab.report import write_preview
 from spinelab.spine import Spine
 from spinelab.tasks.landmarks import LocateOptions, locate
 from spinelab.tasks.manifest import peak_memory_mb
@@ -79,7 +79,7 @@ def score(case: MrCase, options: LocateOptions, previews: Path | None) -> Person
     seconds = time.perf_counter() - started
     if previews is not None:
         previews.mkdir(parents=True, exist_ok=True)
-        write_landmark_preview(image, spine, previews / f"{case.name}.png")
+        write_preview(image, None, spine, previews / f"{case.name}.png")
     return compare(case.name, labels, points, spine, seconds)
 
 

@@ -57,7 +57,10 @@ SPINE = Spine(
     vertebrae=(Vertebra("T12", (1.0, 2.0, 33.0), 0.5, complete=False), FULL),
     numbering=Numbering(("sacrum",), 0.9, ("T11", "T12"), 0.05, True, ("L6",), "Counted from the sacrum."),
     curvature=Curvature((CURVE,), None, Curve("sagittal", "L1", "S", "L3", 40.0, "anterior")),
-    discs=(Disc("T12", "L1", (1.0, 2.0, 18.0), 1.2),),
+    discs=(
+        Disc("T12", "L1", (1.0, 2.0, 18.0), 1.2, 8.5, 7.0, 1.1, 4.0),
+        Disc("L5", "S", (1.0, 2.0, -90.0), 2.5),
+    ),
     warnings=("slices are thick",),
     manifest={"versions": {"spinelab": "0.1.0"}},
 )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spinelab.anatomy import ORDER, level
 from spinelab.errors import InputError
 
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 #: Flag of a body whose trabecular bone is sparse; apart from any fracture.
 LOW_DENSITY_FLAG = "low density"
 Point = tuple[float, float, float]
@@ -155,15 +155,23 @@ class Disc:
 
     Attributes:
         above: Level above it.
-        below: Level below it.
+        below: Level below it; "S" for the sacrum.
         center_mm: LPS mm.
         sd_mm: How far that may be off (standard deviation along each axis).
+        anterior_mm: Height at its front, between the corners about it; None where one is not known.
+        posterior_mm: Height at its back.
+        height_sd_mm: How far these heights may be off (standard deviation).
+        angle_deg: Between the endplates about it, positive where it opens to the front.
     """
 
     above: str
     below: str
     center_mm: Point
     sd_mm: float
+    anterior_mm: float | None = None
+    posterior_mm: float | None = None
+    height_sd_mm: float | None = None
+    angle_deg: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +272,8 @@ class Curvature:
     """Curves of the column.
 
     Attributes:
-        coronal: Every coronal curve of at least 5 degrees, from the top down.
+        coronal: Every coronal curve of at least 5 degrees, from the top down; none is looked for where only
+            corners of the mid-sagittal plane are known (`Vertebra.corners`).
         kyphosis: Thoracic kyphosis between T4 and T12, or what of it is visible (then the ends differ).
         lordosis: Lumbar lordosis between L1 and S1, or what of it is visible.
     """

@@ -26,6 +26,7 @@ def test_it_says_what_it_found_and_where_it_wrote(tmp_path, capsys):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "scan_ctd.json",
         "scan_preview.png",
+        "scan_report.html",
         "scan_spine.json",
     ]
 

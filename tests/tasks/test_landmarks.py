@@ -10,7 +10,7 @@ from spinelab.errors import InputError, ModalityError
 from spinelab.io import read_spine, write_image
 from spinelab.tasks import landmarks as task
 from spinelab.tasks.landmarks import LocateOptions, locate, locate_file
-from tests.tasks.mr_scans import HALF, LABELS, Answers, centers, make_scan
+from tests.tasks.mr_scans import HALF, HEIGHTS, LABELS, Answers, centers, make_scan
 
 
 @pytest.fixture
@@ -44,6 +44,7 @@ def test_discs_lie_between_the_corners_about_them(answer):
         ("L2", "L3"),
         ("L3", "L4"),
         ("L4", "L5"),
+        ("L5", "S"),
     ]
     assert discs[0].center_mm == pytest.approx((16, 60, 160), abs=0.02)
     assert discs[0].sd_mm == pytest.approx(1.2533 / 2, abs=0.01)
@@ -64,14 +65,17 @@ def test_a_body_that_the_view_cuts_is_marked(answer):
     assert spine["L2"].complete
 
 
-def test_a_missing_body_is_inferred_without_corners_or_discs(answer):
+def test_a_missing_body_is_inferred_without_corners_and_discs_beside_it_are_less_exact(answer):
     places = [place for k, place in enumerate(centers()) if k != 2]
     answer(places, [label for k, label in enumerate(LABELS) if k != 2])
     spine = locate(make_scan())
     assert spine.levels == ("L1", "L2", "L3", "L4", "L5")
     assert spine["L3"].corners is None
     assert spine["L3"].flags == ("centre inferred",)
-    assert [disc.above for disc in spine.discs] == ["L1", "L4"]
+    assert [disc.above for disc in spine.discs] == ["L1", "L2", "L3", "L4", "L5"]
+    assert spine.discs[1].anterior_mm is None
+    assert spine.discs[1].sd_mm > 2 * spine.discs[0].sd_mm
+    assert spine.discs[1].center_mm[2] == pytest.approx((HEIGHTS[1] + spine["L3"].center_mm[2]) / 2, abs=0.1)
     assert spine.warnings == ("L3: not seen by the detector, inferred from the neighbours.",)
 
 
@@ -133,10 +137,11 @@ def test_the_files_hold_what_was_found(answer, tmp_path):
         "centroids": "scan_ctd.json",
         "spine": "scan_spine.json",
         "preview": "scan_preview.png",
+        "report": "scan_report.html",
     }
     assert read_spine(result.files["spine"]) == result.spine
     assert result.spine.manifest["weights_sha256"] == {"landmarks": "ab"}
-    assert set(result.spine.manifest["seconds"]) == {"read", "locate", "write"}
+    assert set(result.spine.manifest["seconds"]) == {"read", "locate", "write", "report"}
     entries = json.loads(result.files["centroids"].read_text())
     assert [entry["label"] for entry in entries[1:]] == list(LABELS[:5])
     assert result.files["preview"].read_bytes()[:4] == b"\x89PNG"
@@ -146,3 +151,40 @@ def test_spacing_is_for_pictures_alone(tmp_path):
     with pytest.raises(InputError, match="states its own spacing; --spacing is for PNG and JPEG"):
         locate_file(tmp_path / "scan.nii.gz", tmp_path / "out", spacing_mm=1.0)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_column_is_measured_by_its_corners(answer):
+    answer()
+    spine = locate(make_scan())
+    heights = spine["L2"].heights_mm
+    assert (heights.anterior, heights.middle, heights.posterior) == (24.0, None, 24.0)
+    # centres 36 mm apart, corners 12 mm above and below them
+    assert (spine.discs[1].anterior_mm, spine.discs[1].posterior_mm) == (12.0, 12.0)
+    assert spine.curvature.lordosis.angle_deg == pytest.approx(0, abs=0.1)
+    assert spine.curvature.coronal == ()
+
+
+def test_of_the_disc_above_the_sacrum_only_the_middle_is_told(answer):
+    answer()
+    last = locate(make_scan()).discs[-1]
+    assert (last.above, last.below) == ("L5", "S")
+    assert last.center_mm == pytest.approx((16, 60, HEIGHTS[4] - 12 - 5.3), abs=0.02)
+    assert last.anterior_mm is None
+    assert last.sd_mm > 2
+
+
+def test_without_the_sacrum_there_is_no_disc_above_it(answer):
+    answer(centers()[:5], LABELS[:5])
+    assert locate(make_scan()).discs[-1].below == "L5"
+
+
+@pytest.mark.parametrize(("heat", "count"), [(0.5, 5), (0.4, 6)])
+def test_a_faint_column_is_refused_and_a_short_one_sooner(answer, heat, count):
+    answer(centers()[:count], LABELS[:count], height=heat)
+    with pytest.raises(InputError, match="found no vertebra .* voxels are 2 x 2 x 2 mm"):
+        locate(make_scan())
+
+
+def test_a_column_that_is_seen_less_clearly_is_doubted(answer):
+    answer(height=0.5)
+    assert any("seen less clearly than usual" in warning for warning in locate(make_scan()).warnings)

@@ -48,19 +48,20 @@ def draw_curves(spine: Spine) -> Markup | None:
     """Returns the coronal and sagittal line drawing as an SVG element; None for fewer than two vertebrae.
 
     Each body is a box of a size typical of its region, tilted as measured (or along the line where no frame
-    is known). End vertebrae are shaded; the dashed lines lie on their outer endplates and the angle between
-    them is the Cobb angle written.
+    is known); in the sagittal drawing the corners found where there are some. Of a single slice the sagittal
+    drawing is all there is. End vertebrae are shaded; the dashed lines lie on their outer endplates and the
+    angle between them is the Cobb angle written.
     """
     if len(spine.vertebrae) < 2:
         return None
     centers = spine.centers_mm
     top, bottom = centers[:, 2].max() + 20, centers[:, 2].min() - 20
+    planes = _planes(spine)
     spans = {"sagittal": np.ptp(centers[:, 1]), "coronal": np.ptp(centers[:, 0])}
-    widths = {plane: float(span) + 2 * _REACH_MM for plane, span in spans.items()}
+    widths = {plane: float(spans[plane]) + 2 * _REACH_MM for plane in planes}
     scale = min(_WIDTH / sum(widths.values()), (_TALLEST - _HEAD - _FOOT) / (top - bottom))
     height = (top - bottom) * scale + _HEAD + _FOOT
     parts, left = [], 0.0
-    planes: tuple[Plane, Plane] = ("sagittal", "coronal")
     for plane in planes:
         across = centers[:, 1 if plane == "sagittal" else 0]
         width = _WIDTH * widths[plane] / sum(widths.values())
@@ -72,11 +73,20 @@ def draw_curves(spine: Spine) -> Markup | None:
     return Markup(head + "".join(parts) + "</svg>")
 
 
+def _planes(spine: Spine) -> tuple[Plane, ...]:
+    """Both, or only the sagittal one where corners lie in one slice."""
+    flat = any(v.corners for v in spine.vertebrae) and np.ptp(spine.centers_mm[:, 0]) == 0
+    return ("sagittal",) if flat else ("sagittal", "coronal")
+
+
 def describe_curves(spine: Spine) -> str:
     """Says in words what the drawing shows."""
     curves = [describe_curve(curve) for _, curve in _named_curves(spine)]
     ends = f"from {spine.vertebrae[0].level} to {spine.vertebrae[-1].level}"
-    return f"Line drawing of the column {ends}, from the side and from the front. " + (
+    sides = " and ".join(
+        {"sagittal": "from the side", "coronal": "from the front"}[p] for p in _planes(spine)
+    )
+    return f"Line drawing of the column {ends}, {sides}. " + (
         "; ".join(curves) + "." if curves else "No angle was measured."
     )
 
@@ -165,6 +175,8 @@ def _tilts(spine: Spine, axis: int) -> Float:
 
 def _box(spine: Spine, vertebra: Vertebra, up: Float, axis: int) -> Float:
     """(4, 2) corners in mm: upper left, upper right, lower right, lower left of the picture."""
+    if vertebra.corners is not None and axis == 1:
+        return vertebra.corners.points()[[0, 1, 3, 2], 1:]
     half = _HALF_MM[level(vertebra.level).region][axis]
     high = _half_height(spine, vertebra)
     right = np.array([up[1], -up[0]])

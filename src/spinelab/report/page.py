@@ -7,7 +7,9 @@ from typing import Any
 
 from spinelab.io.outputs import writing
 from spinelab.report.curve_drawing import draw_curves
+from spinelab.report.landmark_wording import build_landmark_rows, describe_landmarks, list_landmark_findings
 from spinelab.report.pictures import DOUBTFUL_BELOW, render_views
+from spinelab.report.reformat import has_depth
 from spinelab.report.vertebra_pictures import render_suspicious
 from spinelab.report.wording import (
     LOSS_TO_NOTE_PERCENT,
@@ -23,14 +25,17 @@ from spinelab.spine import Spine
 from spinelab.volume import Image, Mask
 
 
-def write_report(image: Image, mask: Mask, spine: Spine, path: Path, *, title: str | None = None) -> None:
+def write_report(
+    image: Image, mask: Mask | None, spine: Spine, path: Path, *, title: str | None = None
+) -> None:
     """Writes one self-contained HTML page a clinician reads in a minute.
 
     Pictures are inside the file; it needs no network, no script and no other file, and prints on A4.
 
     Args:
         image: The scan, (i, j, k) on any grid.
-        mask: VerSe labels, (i, j, k) on any grid in the same patient space.
+        mask: VerSe labels, (i, j, k) on any grid in the same patient space; None for landmarks of MR: then
+            the page tells of corners and discs.
         spine: What was found and measured; unknown values appear as a dash.
         path: The HTML file to write.
         title: Heading; without it the file's name less ".html" and "_report". Nothing else that could
@@ -44,7 +49,7 @@ def write_report(image: Image, mask: Mask, spine: Spine, path: Path, *, title: s
         path.write_text(html, encoding="utf-8")
 
 
-def render_report(image: Image, mask: Mask, spine: Spine, *, title: str) -> str:
+def render_report(image: Image, mask: Mask | None, spine: Spine, *, title: str) -> str:
     """Returns the page of `write_report` as text."""
     from jinja2 import Environment, StrictUndefined
 
@@ -55,18 +60,34 @@ def render_report(image: Image, mask: Mask, spine: Spine, *, title: str) -> str:
     return environment.from_string(source).render(_contents(image, mask, spine, title))
 
 
-def _contents(image: Image, mask: Mask, spine: Spine, title: str) -> dict[str, Any]:
+def _contents(image: Image, mask: Mask | None, spine: Spine, title: str) -> dict[str, Any]:
     """Everything the template shows."""
+    told = _tell_outlines(image, mask, spine) if mask is not None else _tell_landmarks(image, spine)
     return {
+        **told,
+        "marked": mask is None,
         "title": title,
         "headline": write_headline(spine),
         "numbering": write_numbering(spine),
         "guessed": spine.numbering is not None and not spine.numbering.anchored,
         "warnings": spine.warnings,
-        "findings": list_findings(spine),
         "picture": base64.b64encode(render_views(image, mask, spine)).decode("ascii"),
-        "picture_words": _describe_picture(spine),
+        "coronal": has_depth(image),
         "drawing": draw_curves(spine),
+        "manifest": flatten_manifest(spine.manifest),
+        "scan": " × ".join(str(n) for n in image.array.shape),
+        "spacing": " × ".join(f"{mm:.2f}" for mm in image.spacing_mm),
+        "doubtful_percent": f"{100 * DOUBTFUL_BELOW:.0f}",
+        "loss_percent": f"{LOSS_TO_NOTE_PERCENT:.0f}",
+        "slip_mm": f"{SLIP_TO_NOTE_MM:.0f}",
+    }
+
+
+def _tell_outlines(image: Image, mask: Mask, spine: Spine) -> dict[str, Any]:
+    """What the template shows of outlined vertebrae."""
+    return {
+        "picture_words": _describe_picture(spine),
+        "findings": list_findings(spine),
         "suspicious": [
             {
                 "level": picture.level,
@@ -77,12 +98,16 @@ def _contents(image: Image, mask: Mask, spine: Spine, title: str) -> dict[str, A
             for picture in render_suspicious(image, mask, spine)
         ],
         "rows": [build_row(vertebra) for vertebra in spine.vertebrae],
-        "manifest": flatten_manifest(spine.manifest),
-        "scan": " × ".join(str(n) for n in image.array.shape),
-        "spacing": " × ".join(f"{mm:.2f}" for mm in image.spacing_mm),
-        "doubtful_percent": f"{100 * DOUBTFUL_BELOW:.0f}",
-        "loss_percent": f"{LOSS_TO_NOTE_PERCENT:.0f}",
-        "slip_mm": f"{SLIP_TO_NOTE_MM:.0f}",
+    }
+
+
+def _tell_landmarks(image: Image, spine: Spine) -> dict[str, Any]:
+    """What the template shows of vertebrae marked by their corners."""
+    return {
+        "picture_words": describe_landmarks(spine, coronal=has_depth(image)),
+        "findings": list_landmark_findings(spine),
+        "suspicious": [],
+        "rows": build_landmark_rows(spine),
     }
 
 

@@ -31,6 +31,8 @@ _DPI = 144
 _PX = 2
 _MAX_HEIGHT, _MAX_WIDTH = 800, 640
 _PAD, _GAP, _HEAD, _FOOT = 14, 12, 26, 22
+#: The corners of a body around it, back to the first one.
+_RING = [0, 1, 3, 2, 0]
 
 
 def level_color(level: str) -> str:
@@ -39,15 +41,16 @@ def level_color(level: str) -> str:
     return _GREY if region == "sacral" else _PALETTE[ORDER[level] % len(_PALETTE)]
 
 
-def write_preview(image: Image, mask: Mask, spine: Spine, path: Path) -> None:
+def write_preview(image: Image, mask: Mask | None, spine: Spine, path: Path) -> None:
     """Writes one PNG with the sagittal and the coronal picture along the column.
 
     The sagittal picture has the front on the left, the coronal one the patient's right on the left, both
-    the head at the top. Only the two pictures are sampled, so cost does not grow with the scan.
+    the head at the top. Only the two pictures are sampled, so cost does not grow with the scan. Where the
+    spine has corners and discs they are drawn. A single sagittal slice gives the sagittal picture alone.
 
     Args:
         image: The scan, (i, j, k) on any grid.
-        mask: VerSe labels, (i, j, k) on any grid in the same patient space.
+        mask: VerSe labels, (i, j, k) on any grid in the same patient space; None where nothing is outlined.
         spine: What was found; may be empty.
         path: The PNG to write.
 
@@ -59,7 +62,7 @@ def write_preview(image: Image, mask: Mask, spine: Spine, path: Path) -> None:
         path.write_bytes(data)
 
 
-def render_views(image: Image, mask: Mask, spine: Spine) -> bytes:
+def render_views(image: Image, mask: Mask | None, spine: Spine) -> bytes:
     """Returns the preview of `write_preview` as the bytes of a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -68,16 +71,17 @@ def render_views(image: Image, mask: Mask, spine: Spine) -> bytes:
     return buffer.getvalue()
 
 
-def draw_views(image: Image, mask: Mask, spine: Spine) -> "Figure":
+def draw_views(image: Image, mask: Mask | None, spine: Spine) -> "Figure":
     """Returns the figure of `write_preview`: one axes a picture, in mm, sagittal first."""
     from matplotlib.figure import Figure
 
     views = view_column(image, mask, spine, height_px=_MAX_HEIGHT * _PX, width_px=(_MAX_WIDTH - _GAP) * _PX)
     widths = [view.pixels.shape[1] / _PX for view in views]
     height = views[0].pixels.shape[0] / _PX
-    total = (max(sum(widths) + _GAP + 2 * _PAD, 330.0), height + _HEAD + _FOOT)
+    across = sum(widths) + _GAP * (len(views) - 1)
+    total = (max(across + 2 * _PAD, 330.0), height + _HEAD + _FOOT)
     figure = Figure(figsize=(total[0] / 72, total[1] / 72), dpi=_DPI, facecolor=BACKGROUND)
-    left = (total[0] - sum(widths) - _GAP) / 2
+    left = (total[0] - across) / 2
     window = _window(image, views)
     for view, width in zip(views, widths, strict=True):
         box = (left / total[0], _FOOT / total[1], width / total[0], height / total[1])
@@ -98,6 +102,8 @@ def _key(spine: Spine) -> str:
     parts = []
     if any(not v.complete for v in spine.vertebrae):
         parts.append("dashed: cut by the field of view")
+    if spine.discs:
+        parts.append("+ body, × disc")
     if any(v.probability < DOUBTFUL_BELOW for v in spine.vertebrae):
         parts.append("%: probability of a doubtful name")
     return "   ·   ".join(parts)
@@ -111,7 +117,7 @@ def _write(
     figure.text(place[0] / total[0], place[1] / total[1], text, **options)
 
 
-def _window(image: Image, views: tuple[View, View]) -> tuple[float, float]:
+def _window(image: Image, views: tuple[View, ...]) -> tuple[float, float]:
     """Black and white level: the bone window for CT, else the spread of what is shown."""
     if image.modality == "CT":
         return BONE_WINDOW_HU
@@ -141,6 +147,7 @@ def _draw_view(axes: "Axes", view: View, spine: Spine, window: tuple[float, floa
         draw_outline(axes, outline, named.get(outline.label))
     axes.set_xlim(extent[:2])
     axes.set_ylim(extent[2:])
+    _draw_landmarks(axes, view, spine)
     for vertebra in _named(view, spine, room_mm=4 * half * 11):
         _draw_name(axes, view, vertebra, by_label.get(vertebra.label))
     draw_sides(axes, view.plane)
@@ -171,6 +178,21 @@ def draw_outline(axes: "Axes", outline: Outline, vertebra: Vertebra | None) -> N
         linewidths=1.1,
         linestyles=[(0, (3.0, 2.0)) if vertebra and not vertebra.complete else "solid"],
     )
+
+
+def _draw_landmarks(axes: "Axes", view: View, spine: Spine) -> None:
+    """Draws centres of bodies and discs, and in the sagittal picture the corners of the bodies, joined."""
+    axis = 1 if view.plane == "sagittal" else 0
+    for vertebra in spine.vertebrae if spine.discs else ():
+        color = level_color(vertebra.level)
+        if vertebra.corners is not None and view.plane == "sagittal":
+            ring = vertebra.corners.points()[_RING]
+            style = "solid" if vertebra.complete else (0, (3.0, 2.0))
+            axes.plot(ring[:, 1], ring[:, 2], color=color, linewidth=1.1, linestyle=style, marker="o", ms=2.4)
+        axes.plot(vertebra.center_mm[axis], vertebra.center_mm[2], "+", color=color, ms=6)
+    for disc in spine.discs:
+        (mark,) = axes.plot(disc.center_mm[axis], disc.center_mm[2], "x", color=_PAPER, ms=3.5, mew=0.9)
+        mark.set_path_effects([_halo(2)])
 
 
 def _named(view: View, spine: Spine, *, room_mm: float) -> list[Vertebra]:
@@ -210,6 +232,8 @@ def _edge(view: View, vertebra: Vertebra, outline: Outline | None) -> float:
     front = view.plane == "sagittal"
     centre = vertebra.center_mm[1 if front else 0]
     edge = centre + (-20.0 if front else 24.0)
+    if vertebra.corners is not None and front:
+        edge = float(vertebra.corners.points()[:, 1].min())
     if outline is not None:
         near = np.abs(outline.heights_mm - vertebra.center_mm[2]) < 5.0
         columns = outline.across_mm[(outline.inside[near] > 0.5).any(axis=0)]

@@ -122,24 +122,25 @@ def follow_column(spine: Spine, geometry: Geometry) -> ColumnLine:
 
 
 def view_column(
-    image: Image, mask: Mask, spine: Spine, *, height_px: int, width_px: int
-) -> tuple[View, View]:
+    image: Image, mask: Mask | None, spine: Spine, *, height_px: int, width_px: int
+) -> tuple[View, ...]:
     """Samples the sagittal and the coronal picture along the column.
 
     Args:
         image: The scan, any axis order, oblique or not.
-        mask: VerSe labels; its grid may differ from the image's.
+        mask: VerSe labels; its grid may differ from the image's. None where nothing is outlined.
         spine: Gives the line to follow; without vertebrae the pictures are plain planes through the middle.
         height_px: Most rows a picture may have.
         width_px: Most columns both pictures may have together.
 
     Returns:
-        The sagittal and the coronal view, with the same rows and the same mm a pixel.
+        The sagittal and the coronal view, with the same rows and the same mm a pixel; of a single sagittal
+        slice the sagittal view alone.
     """
     line = follow_column(spine, image.geometry)
     lower, upper = _bounds(image.geometry)
     bottom, top = lower[2], upper[2]
-    planes: tuple[Plane, Plane] = ("sagittal", "coronal")
+    planes: tuple[Plane, ...] = ("sagittal", "coronal") if has_depth(image) else ("sagittal",)
     if spine.vertebrae:
         bottom = max(bottom, line.points_mm[0, 2] - _MARGIN_BELOW_MM)
         top = min(top, line.points_mm[-1, 2] + _MARGIN_ABOVE_MM)
@@ -153,7 +154,12 @@ def view_column(
         start, stop = limits[plane]
         across = start + step * (np.arange(max(2, int((stop - start) / step))) + 0.5)
         views.append(_sample(image, mask, _points(line, plane, across, heights), (plane, across, heights)))
-    return views[0], views[1]
+    return tuple(views)
+
+
+def has_depth(image: Image) -> bool:
+    """Tells whether there is more than one sagittal slice, so that a coronal picture shows something."""
+    return image.geometry.shape[image.geometry.axes_by_world[0]] > 1
 
 
 def _spline(knots: Float, values: Float, heights_mm: Float) -> Float:
@@ -231,7 +237,9 @@ def _points(line: ColumnLine, plane: Plane, across_mm: Float, heights_mm: Float)
     return base[:, None, :] + offset[..., None] * along[:, None, :], normal[:, None, :]
 
 
-def _sample(image: Image, mask: Mask, where: tuple[Float, Float], grid: tuple[Plane, Float, Float]) -> View:
+def _sample(
+    image: Image, mask: Mask | None, where: tuple[Float, Float], grid: tuple[Plane, Float, Float]
+) -> View:
     """Samples image (mean of a thin slab, linear) and mask on a picture's points."""
     points, normal = where
     total = np.zeros(points.shape[:2])
@@ -240,10 +248,14 @@ def _sample(image: Image, mask: Mask, where: tuple[Float, Float], grid: tuple[Pl
         total += ndimage.map_coordinates(
             image.array, np.moveaxis(index, -1, 0), output=np.float64, order=1, mode="nearest"
         )
-    index = image.geometry.world_to_index(points)
-    inside = ((index >= -0.5) & (index <= np.asarray(image.array.shape) - 0.5)).all(axis=-1)
-    pixels = np.where(inside, total / len(_SLAB_OFFSETS_MM), np.nan)
     plane, across, heights = grid
+    index = image.geometry.world_to_index(points)
+    inside = (index >= -0.5) & (index <= np.asarray(image.array.shape) - 0.5)
+    if mask is None and plane == "sagittal":  # beyond a few slices the outermost one is shown
+        inside[..., image.geometry.axes_by_world[0]] = True
+    pixels = np.where(inside.all(axis=-1), total / len(_SLAB_OFFSETS_MM), np.nan)
+    if mask is None:
+        return View(plane, across, heights, pixels, ())
     outlines = _outlines(mask, mask.geometry.world_to_index(points), across, heights)
     return View(plane, across, heights, pixels, outlines)
 

@@ -71,7 +71,7 @@ def write_numbering(spine: Spine) -> str:
         return "How sure the numbering is was not determined."
     if numbering.statement:
         return numbering.statement
-    sure = f"Probability that every name is right: {_percent(numbering.probability)}."
+    sure = f"Probability that every name is right: {write_percent(numbering.probability)}."
     if not numbering.anchored:
         return f"Nothing in view fixes the count, so the names are a guess. {sure}"
     if not numbering.anchors:
@@ -84,7 +84,7 @@ def list_findings(spine: Spine) -> list[tuple[str, str, bool]]:
     if not spine.vertebrae:
         return []
     findings = [_find_losses(spine), *_find_curves(spine), _find_slips(spine), _find_density(spine)]
-    return [*findings, *_find_numbering(spine)]
+    return [*findings, *find_numbering(spine)]
 
 
 def build_row(vertebra: Vertebra) -> Row:
@@ -94,16 +94,16 @@ def build_row(vertebra: Vertebra) -> Row:
     return Row(
         level=vertebra.level,
         color=level_color(vertebra.level),
-        probability=_percent(vertebra.probability),
+        probability=write_percent(vertebra.probability),
         complete="yes" if vertebra.complete else "cut",
-        anterior=_number(heights.anterior if heights else None),
-        middle=_number(heights.middle if heights else None),
-        posterior=_number(heights.posterior if heights else None),
+        anterior=write_number(heights.anterior if heights else None),
+        middle=write_number(heights.middle if heights else None),
+        posterior=write_number(heights.posterior if heights else None),
         loss=loss,
         loss_kind=kind,
         grade=write_grade(vertebra.fracture),
         chance=write_chance(vertebra.fracture),
-        density=_number(vertebra.density.mean_hu if vertebra.density else None, digits=0),
+        density=write_number(vertebra.density.mean_hu if vertebra.density else None, digits=0),
         slip=[] if vertebra.slip is None else split_slip(vertebra.slip) or [("", "0.0")],
         flags=", ".join(list_remarks(vertebra)),
         doubtful=vertebra.probability < DOUBTFUL_BELOW,
@@ -150,7 +150,7 @@ def write_caption(vertebra: Vertebra) -> str:
     low, high = found.interval_percent or (0.0, 0.0)
     loss = f"{found.height_loss_percent or 0.0:.0f} % ({low:.0f} to {high:.0f}) against {found.reference}"
     grade = f"Genant grade {found.genant_grade}" + (f", {found.shape}" if found.shape else "")
-    chance = f"probability of 20 % or more: {_percent(found.probability or 0.0)}"
+    chance = f"probability of 20 % or more: {write_percent(found.probability or 0.0)}"
     return "; ".join([f"height loss {loss}", grade, chance, *found.reasons])
 
 
@@ -158,7 +158,7 @@ def write_chance(fracture: Fracture | None) -> str:
     """Returns the probability that at least 20 % are missing, empty where it is below 1 %."""
     if fracture is None or fracture.probability is None or fracture.probability < _CHANCE_FROM:
         return ""
-    return _percent(fracture.probability)
+    return write_percent(fracture.probability)
 
 
 def list_remarks(vertebra: Vertebra) -> list[str]:
@@ -262,11 +262,19 @@ def _find_curves(spine: Spine) -> list[tuple[str, str, bool]]:
     coronal = spine.curvature.coronal
     texts = [describe_curve(curve).removeprefix("Coronal curve ") for curve in coronal]
     large = any(curve.angle_deg >= CURVE_TO_NOTE_DEG for curve in coronal)
-    lines = [("Coronal curve", "; ".join(texts) or "none of 5° or more", large)]
-    for subject, curve in (("Kyphosis", spine.curvature.kyphosis), ("Lordosis", spine.curvature.lordosis)):
-        if curve is not None:
-            lines.append((subject, describe_curve(curve).removeprefix(f"{subject} "), False))
-    return lines
+    return [("Coronal curve", "; ".join(texts) or "none of 5° or more", large), *find_sagittal_curves(spine)]
+
+
+def find_sagittal_curves(spine: Spine) -> list[tuple[str, str, bool]]:
+    """Returns (subject, finding, stands out) of kyphosis and lordosis, of those that were measured."""
+    if spine.curvature is None:
+        return []
+    both = (("Kyphosis", spine.curvature.kyphosis), ("Lordosis", spine.curvature.lordosis))
+    return [
+        (subject, describe_curve(curve).removeprefix(f"{subject} "), False)
+        for subject, curve in both
+        if curve is not None
+    ]
 
 
 def _find_slips(spine: Spine) -> tuple[str, str, bool]:
@@ -293,7 +301,8 @@ def _find_density(spine: Spine) -> tuple[str, str, bool]:
     return "Density", ", ".join([*first, lowest, *low]), bool(sparse)
 
 
-def _find_numbering(spine: Spine) -> list[tuple[str, str, bool]]:
+def find_numbering(spine: Spine) -> list[tuple[str, str, bool]]:
+    """Returns (subject, finding, stands out) of numbering variants and the next likely names."""
     numbering = spine.numbering
     if numbering is None:
         return []
@@ -301,10 +310,10 @@ def _find_numbering(spine: Spine) -> list[tuple[str, str, bool]]:
     if numbering.variants:
         lines.append(("Numbering variant", ", ".join(numbering.variants), True))
     if numbering.runner_up:
-        first, last = numbering.runner_up[0], numbering.runner_up[-1]
+        first, last = numbering.runner_up[0], numbering.runner_up[-1].replace("S", "S1")
         names = first if first == last else f"{first} to {last}"
         chance = numbering.runner_up_probability
-        lines.append(("Next likely numbering", f"{names}, {_percent(chance)}", chance >= _RIVAL_FROM))
+        lines.append(("Next likely numbering", f"{names}, {write_percent(chance)}", chance >= _RIVAL_FROM))
     return lines
 
 
@@ -321,8 +330,8 @@ def _join(words: tuple[str, ...]) -> str:
     return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
 
 
-def _percent(probability: float) -> str:
-    """Whole per cent; never "100 %" for what is not certain, nor "0 %" for what is not impossible."""
+def write_percent(probability: float) -> str:
+    """Returns whole per cent; never "100 %" for what is not certain, nor "0 %" for what is not impossible."""
     if 0.995 <= probability < 1.0:
         return "> 99 %"
     if 0.0 < probability < 0.005:
@@ -330,5 +339,6 @@ def _percent(probability: float) -> str:
     return f"{100 * probability:.0f} %"
 
 
-def _number(value: float | None, *, digits: int = 1) -> str:
+def write_number(value: float | None, *, digits: int = 1) -> str:
+    """Returns a number, or a dash for what is not known."""
     return DASH if value is None else f"{value:.{digits}f}"
