@@ -208,6 +208,53 @@ def test_an_mr_series_is_read_as_such(tmp_path):
     assert read(tmp_path).modality == "MR"
 
 
+SAGITTAL = {"orientation": (0, 1, 0, 0, 0, -1), "step": (3.3, 0.0, 0.0)}
+
+
+def test_of_mr_the_sagittal_series_is_meant(tmp_path):
+    write_series(tmp_path, SeriesSpec(STACK, number=4, modality="MR"))
+    write_series(tmp_path, SeriesSpec(STACK, number=5, modality="MR", **SAGITTAL))
+    assert read(tmp_path).geometry.codes == "PIR"
+
+
+def test_two_contrasts_of_mr_are_told_apart_by_their_times(tmp_path):
+    for number, (repetition, echo) in enumerate(((600.0, 9.5), (4200.0, 102.0)), start=7):
+        tags = {"RepetitionTime": repetition, "EchoTime": echo, "SeriesDescription": "Secret"}
+        write_series(tmp_path, SeriesSpec(STACK, number=number, modality="MR", tags=tags, **SAGITTAL))
+    with pytest.raises(InputError) as found:
+        read(tmp_path)
+    assert "7: MR, 12 slices, 0.50 x 0.75 x 3.30 mm, sagittal, TR 600 ms, TE 9.5 ms, axial" in str(
+        found.value
+    )
+    assert "TR 4200 ms, TE 102 ms" in str(found.value)
+    assert "Secret" not in str(found.value)
+
+
+def test_echoes_under_one_uid_are_split(tmp_path):
+    spec = SeriesSpec(STACK, modality="MR", **SAGITTAL)
+    for echo, stack in ((10.0, STACK), (80.0, voxels(seed=2))):
+        write_series(tmp_path, replace(spec, voxels=stack, tags={"EchoTime": echo}))
+    with pytest.raises(InputError, match=r"2 series that could be meant.*3a: .*TE 10 ms.*3b: .*TE 80 ms"):
+        read(tmp_path)
+    assert read(tmp_path, series="3b").array.shape == STACK.shape
+
+
+def test_a_single_slice_of_mr_is_as_thick_as_it_says(tmp_path):
+    tags = {"SliceThickness": 4.0}
+    path = write_series(tmp_path, SeriesSpec(STACK, modality="MR", tags=tags, **SAGITTAL), keep=[4])[0]
+    image = read(path)
+    assert image.array.shape == (8, 6, 1)
+    assert image.spacing_mm == (0.5, 0.75, 4.0)
+    assert image.geometry.index_to_world((0, 0, 0))[0] == pytest.approx(-20 + 4 * 3.3)
+
+
+@pytest.mark.parametrize("tags", [{}, {"SliceThickness": 0.0}])
+def test_a_single_slice_of_mr_without_thickness_is_refused(tmp_path, tags):
+    path = write_series(tmp_path, SeriesSpec(STACK, modality="MR", tags=tags, **SAGITTAL), keep=[4])[0]
+    with pytest.raises(GeometryError, match="states no valid SliceThickness, which is never guessed"):
+        read(path)
+
+
 def test_info_has_facts_and_no_identifiers(tmp_path):
     tags = {"ConvolutionKernel": "B30f", "KVP": 120, "SliceThickness": 3, "ContrastBolusAgent": "APPLIED"}
     write_series(tmp_path, SeriesSpec(STACK, tags=tags))

@@ -17,8 +17,8 @@ _TAGS = [
     "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID", "SeriesNumber", "AcquisitionNumber",
     "TemporalPositionIdentifier", "AcquisitionTime", "ImageType", "ConvolutionKernel", "KVP",
     "SliceThickness", "ContrastBolusAgent", "ImagePositionPatient", "ImageOrientationPatient",
-    "PixelSpacing", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "RescaleSlope",
-    "RescaleIntercept", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "EchoTime", "RepetitionTime", "PixelSpacing", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames",
+    "RescaleSlope", "RescaleIntercept", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
 #: First tags of files without preamble: group length or meta, of group 2 and 8.
 _BARE_STARTS = (b"\x02\0\0\0", b"\x08\0\0\0", b"\x08\0\x05\0", b"\x08\0\x08\0")
@@ -164,7 +164,7 @@ def _unit(orientation: NDArray[np.float64] | None) -> NDArray[np.float64] | None
 def _facts(data: Any, sources: list[Any]) -> dict[str, str]:
     keywords = (
         "Modality", "SeriesInstanceUID", "SeriesNumber", "AcquisitionNumber", "TemporalPositionIdentifier",
-        "AcquisitionTime", "KVP", "SOPInstanceUID",
+        "AcquisitionTime", "KVP", "SOPInstanceUID", "EchoTime", "RepetitionTime",
     )  # fmt: skip
     facts = {keyword: _text(data.get(keyword)) for keyword in keywords if data.get(keyword) not in (None, "")}
     facts["ImageType"] = _joined(data.get("ImageType"))

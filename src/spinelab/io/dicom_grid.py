@@ -1,6 +1,7 @@
 """Are the slices of a series one regular stack? If so its grid, if not what is wrong with it."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,15 +90,12 @@ def _listed(values: NDArray[np.float64]) -> str:
 def stack_geometry(slices: Sequence[DicomSlice]) -> Geometry:
     """Returns the grid of sorted slices that make a regular stack.
 
-    The third axis runs from the first to the last position, so a tilted gantry gives a sheared affine.
+    The third axis runs from the first to the last position, so a tilted gantry gives a sheared affine. A
+    single slice of MR is as thick as it says.
 
     Raises:
-        GeometryError: Fewer than two slices, so that their distance is unknown.
+        GeometryError: A single slice, of another modality or of unknown thickness.
     """
-    if len(slices) < 2:
-        raise GeometryError(
-            "found a single DICOM slice, wanted a volume; give the folder that holds the whole series"
-        )
     first, last = slices[0], slices[-1]
     assert first.orientation is not None
     assert first.spacing is not None
@@ -106,6 +104,25 @@ def stack_geometry(slices: Sequence[DicomSlice]) -> Geometry:
     affine = np.eye(4)
     affine[:3, 0] = first.orientation[:3] * first.spacing[0]
     affine[:3, 1] = first.orientation[3:] * first.spacing[1]
-    affine[:3, 2] = (last.position - first.position) / (len(slices) - 1)
+    if len(slices) < 2:
+        affine[:3, 2] = first.normal * _thickness_mm(first)
+    else:
+        affine[:3, 2] = (last.position - first.position) / (len(slices) - 1)
     affine[:3, 3] = first.position
     return Geometry((*first.size, len(slices)), affine)
+
+
+def _thickness_mm(single: DicomSlice) -> float:
+    """Returns the thickness a single slice of MR states."""
+    if single.facts.get("Modality") == "MR":
+        with suppress(ValueError, KeyError):
+            thickness = float(single.facts["SliceThickness"])
+            if thickness > 0:
+                return thickness
+        raise GeometryError(
+            "found a single slice that states no valid SliceThickness, which is never guessed; export the "
+            "original series from the scanner or archive"
+        )
+    raise GeometryError(
+        "found a single DICOM slice, wanted a volume; give the folder that holds the whole series"
+    )

@@ -16,9 +16,12 @@ from spinelab.volume import Image, Modality
 
 #: Tags that tell apart the stacks one series UID may hold, in the order they are tried.
 _SPLITTERS = (
-    "AcquisitionNumber", "TemporalPositionIdentifier", "ConvolutionKernel", "ImageType", "AcquisitionTime",
+    "AcquisitionNumber", "TemporalPositionIdentifier", "ConvolutionKernel", "ImageType", "EchoTime",
+    "AcquisitionTime",
 )  # fmt: skip
 _FEW_SLICES = 4
+#: What tells contrasts of MR apart.
+_TIMES = (("TR", "RepetitionTime"), ("TE", "EchoTime"))
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Series:
             parts.append(f"{spacing[0]:.2f} x {spacing[1]:.2f} x {self.step_mm:.2f} mm")
         if "ConvolutionKernel" in facts:
             parts.append(f"kernel {facts['ConvolutionKernel']}")
+        if self.modality == "MR":
+            parts += _describe_mr(self)
         parts.extend(word.lower() for word in ("DERIVED", "LOCALIZER") if word in _image_type(self))
         return f"{self.name}: " + ", ".join(parts)
 
@@ -181,7 +186,8 @@ def choose_series(found: Sequence[Series], where: Path, *, wanted: str | int | N
     """Returns the series that is asked for, or the only one that can be meant.
 
     Without `wanted`, localizers, derived images and reformats in other planes step back where an original
-    axial CT is there; of several that remain the thinnest wins if it also covers what the others cover.
+    axial CT is there, or without any CT a sagittal MR; of several that remain the thinnest wins if it also
+    covers what the others cover.
 
     Raises:
         InputError: None matches, or several could be meant; the message lists them.
@@ -195,7 +201,7 @@ def choose_series(found: Sequence[Series], where: Path, *, wanted: str | int | N
             f"{_listing(found)}"
         )
     left = list(found)
-    for keep in (_is_ct, _is_placed, _is_no_localizer, _has_slices, _is_original, _is_axial):
+    for keep in (_is_ct, _is_placed, _is_no_localizer, _has_slices, _is_original, _is_usual_plane):
         kept = [part for part in left if keep(part)]
         left = kept or left
     if len(left) == 1:
@@ -233,8 +239,22 @@ def _is_original(part: Series) -> bool:
     return not _image_type(part).startswith("DERIVED")
 
 
-def _is_axial(part: Series) -> bool:
-    return part.placed and abs(float(part.slices[0].normal[2])) > 0.8
+def _is_usual_plane(part: Series) -> bool:
+    """Tells whether slices run as those of a spine usually do: sagittal in MR, else axial."""
+    return part.placed and _plane(part) == ("sagittal" if part.modality == "MR" else "axial")
+
+
+def _plane(part: Series) -> str:
+    normal = np.abs(part.slices[0].normal)
+    return ("sagittal", "coronal", "axial")[int(normal.argmax())] if normal.max() > 0.8 else "oblique"
+
+
+def _describe_mr(part: Series) -> list[str]:
+    """What tells MR series apart: plane, times, and which of several images it is (water, fat ...)."""
+    facts = part.slices[0].facts
+    times = [f"{short} {facts[tag]} ms" for short, tag in _TIMES if tag in facts]
+    kinds = [word.lower() for word in _image_type(part).split("\\")[2:] if word not in ("", "NONE", "M")]
+    return [*([_plane(part)] if part.placed else []), *times, *kinds[:2]]
 
 
 def _clear_best(left: Sequence[Series]) -> Series | None:
