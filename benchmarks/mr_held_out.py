@@ -4,7 +4,7 @@
         [--previews FOLDER]
 
 Every scan goes through `spinelab.tasks.landmarks.locate`, as a user's does. References are centres and
-corners of the body masks (`spinelab.train.mr_cases.find_landmarks`); bodies without a mask are not scored.
+corners of the body masks (`spinelab.train.mr_cases.read_landmarks`); bodies without a mask are not scored.
 The persons are those of `held_out` in ``src/spinelab/train/development_mr.json``.
 """
 
@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from spinelab.report import write_preview
 from spinelab.spine import Spine
 from spinelab.tasks.landmarks import LocateOptions, locate
 from spinelab.tasks.manifest import peak_memory_mb
-from spinelab.train.mr_cases import MrCase, find_landmarks, find_mr_cases
+from spinelab.train.mr_cases import MrCase, find_mr_cases, read_landmarks
 
 ROOT = Path(__file__).parents[1]
 SPLIT = ROOT / "src" / "spinelab" / "train" / "development_mr.json"
@@ -66,9 +67,8 @@ class Person:
 
 def score(case: MrCase, options: LocateOptions, previews: Path | None) -> Person:
     """Locates one person's vertebrae and compares them with the mask."""
-    assert case.bodies is not None
     image = spinelab.read(case.image)
-    truth = find_landmarks(spinelab.read_mask(case.bodies))
+    truth = read_landmarks(case, image.geometry)
     keep = truth.labels <= 25
     labels, points = truth.labels[keep], truth.points_mm[keep]
     started = time.perf_counter()
@@ -107,36 +107,51 @@ def compare(
     )
 
 
-def summarize(persons: list[Person], title: str) -> str:
-    """Returns a table row: pooled figures with 95 % bootstrap intervals over persons."""
+def rate(persons: Sequence[Person]) -> float:
+    """Share of the vertebrae marked that are named right."""
+    return sum(p.right for p in persons) / sum(p.reference for p in persons)
+
+
+def mean_centre(persons: Sequence[Person]) -> float:
+    """Mean distance of the centres of what was found, mm; NaN where nothing was."""
+    values = [value for p in persons for value in p.centre_mm]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def mean_corner(persons: Sequence[Person]) -> float:
+    """The same of the corners."""
+    values = [value for p in persons for value in p.corner_mm]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def all_right(persons: Sequence[Person]) -> float:
+    """Share of the persons with every name right."""
+    return float(np.mean([p.right == p.reference for p in persons]))
+
+
+def interval(persons: Sequence[Person], figure: Callable[[Sequence[Person]], float], digits: int) -> str:
+    """Returns a figure of some persons and its 95 % bootstrap interval over persons."""
     rng = np.random.default_rng(0)
     draws = [rng.integers(len(persons), size=len(persons)) for _ in range(2000)]
+    values = [figure([persons[k] for k in draw]) for draw in draws]
+    if not np.isfinite(values).any():
+        return "-"
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return f"{figure(persons):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
-    def interval(value: object, digits: int) -> str:
-        assert callable(value)
-        low, high = np.nanpercentile([value([persons[k] for k in draw]) for draw in draws], [2.5, 97.5])
-        return f"{value(persons):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
-    def rate(some: list[Person]) -> float:
-        return sum(p.right for p in some) / sum(p.reference for p in some)
-
-    def mean(key: str) -> object:
-        def pooled(some: list[Person]) -> float:
-            values = [value for p in some for value in getattr(p, key)]
-            return float(np.mean(values)) if values else float("nan")
-
-        return pooled
-
-    all_right = sum(p.right == p.reference for p in persons)
+def summarize(persons: list[Person], title: str) -> str:
+    """Returns a table row: pooled figures with 95 % bootstrap intervals over persons."""
     seconds = float(np.median([p.seconds for p in persons]))
+    within = [w for p in persons for w in p.within]
     cells = [
         title,
         str(len(persons)),
-        interval(rate, 3),
-        interval(mean("centre_mm"), 1),
-        interval(mean("corner_mm"), 1),
-        f"{all_right}/{len(persons)}",
-        f"{100 * float(np.mean([w for p in persons for w in p.within] or [0])):.0f} %",
+        interval(persons, rate, 3),
+        interval(persons, mean_centre, 1),
+        interval(persons, mean_corner, 1),
+        f"{sum(p.right == p.reference for p in persons)}/{len(persons)}",
+        f"{100 * float(np.mean(within)) if within else 0:.0f} %",
         f"{seconds:.1f}",
     ]
     return "| " + " | ".join(cells) + " |"

@@ -36,7 +36,7 @@ def test_fields_fit_the_network():
 def test_points_are_found_where_the_warp_puts_them():
     sampler = MrSampler([make_case()])
     rng = np.random.default_rng(4)
-    grid = mr_samples._grid()
+    grid = mr_samples.make_grid()
     for _ in range(3):
         source = sampler._source(sampler.cases[0], grid, rng)
         found = mr_samples._find_in_sample(POINTS, source, grid)
@@ -60,7 +60,7 @@ def test_what_is_not_seen_teaches_nothing(monkeypatch):
 
 
 def test_beyond_the_first_body_nothing_is_known_and_about_s1_little():
-    cells = (mr_samples._grid()[:, ::2, ::2] + mr_samples._grid()[:, 1::2, 1::2]) / 2
+    cells = (mr_samples.make_grid()[:, ::2, ::2] + mr_samples.make_grid()[:, 1::2, 1::2]) / 2
     centers = torch.tensor([[0.0, 0.0, 36.0], [0.0, 0.0, 0.0], [0.0, 0.0, -36.0]])
     heat, known = mr_samples._draw_heat(cells, centers, np.array([23, 24, 26]))
     assert float(heat.max()) == pytest.approx(np.exp(-12 / 50), abs=1e-3)

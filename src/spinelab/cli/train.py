@@ -1,4 +1,4 @@
-"""`spinelab train segment` and `train landmarks`: retrain on your own cases. Needs the extra ``train``."""
+"""`spinelab train segment`, `landmarks`, `fracture`: retrain on your own cases. Needs the extra ``train``."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from spinelab.cli.console import complain
 from spinelab.cli.flags import with_flags
 from spinelab.errors import DependencyError
 
@@ -44,6 +45,48 @@ def train_landmarks(context: typer.Context) -> None:
     inner(args=context.args, prog_name="spinelab train landmarks", standalone_mode=False)
 
 
+@app.command(
+    "fracture",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def train_fracture(context: typer.Context) -> None:
+    """Train the fracture network on scans with outlines; --help lists the options (needs torch)."""
+    inner = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    inner.command()(fracture_command())
+    inner(args=context.args, prog_name="spinelab train fracture", standalone_mode=False)
+
+
+def fracture_command() -> Callable[..., Any]:
+    """Returns the function behind `spinelab train fracture`, with flags from its `FractureTrainOptions`.
+
+    Raises:
+        DependencyError: torch or onnx is not installed.
+    """
+    try:
+        from spinelab.train.fracture import FractureTrainOptions, fracture_recipe
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+
+    @with_flags(FractureTrainOptions)
+    def train(
+        *,
+        data: Annotated[Path, typer.Argument(help="Folder of cases with outlines, as for train segment.")],
+        out: Annotated[
+            Path, typer.Option("--out", "-o", help="Folder for cache, weights, curves and model card.")
+        ] = Path("spinelab-fracture"),
+        labels: Annotated[
+            Path | None, typer.Option(help="labels.csv or labels.json exported from the workstation.")
+        ] = None,
+        unlabelled: Annotated[Path | None, typer.Option(help="Folder of scans without outlines.")] = None,
+        options: FractureTrainOptions,
+    ) -> None:
+        """Train the fracture network; run again with the same --out to go on after an interruption."""
+        fracture_recipe(data, out, options, labels=labels, unlabelled=unlabelled)
+
+    return train
+
+
 def landmarks_command() -> Callable[..., Any]:
     """Returns the function behind `spinelab train landmarks`, with flags from its `LandmarkOptions`.
 
@@ -59,15 +102,25 @@ def landmarks_command() -> Callable[..., Any]:
     def train(
         *,
         labelled: Annotated[
-            Path, typer.Option(help="Folder of NAME_CONTRAST.nii.gz with NAME_bodies.nii.gz beside.")
+            list[Path],
+            typer.Option(
+                help="Folder of NAME_CONTRAST.nii.gz with NAME_bodies.nii.gz (masks of bodies) or "
+                "NAME_ctd.json (centres) beside; may be given again."
+            ),
         ],
+        unlabelled: Annotated[
+            list[Path] | None,
+            typer.Option(help="Folder of scans to use without labels; may be given again."),
+        ] = None,
         out: Annotated[
             Path, typer.Option("--out", "-o", help="Folder for weights, curve and model card.")
         ] = Path("spinelab-landmarks"),
         options: LandmarkOptions,
     ) -> None:
         """Train the landmark network; run again with the same --out to go on after an interruption."""
-        landmark_recipe(labelled, out, options)
+        refused = landmark_recipe(labelled, out, options, unlabelled=unlabelled or ())
+        for name, reason in refused.items():
+            complain(f"left out {name}: {reason}")
 
     return train
 

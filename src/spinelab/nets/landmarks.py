@@ -50,11 +50,15 @@ class LandmarkNet(nn.Module):
         self.head = nn.Conv3d(widths[0], 1 + 4 * POINTS + LEVELS, 1)
         nn.init.constant_(self.head.bias[:1], -4.0)  # type: ignore[index]
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """See the class."""
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the deepest features (n, ., i/8, j/16, k/16) and the finest (n, ., i, j/2, k/2)."""
         features = [self.stem(fold_plane(x))]
         for block in self.down:
             features.append(block(features[-1]))
-        y = climb(features, self.lateral, self.up)
-        heat, offsets, spread, levels = torch.split(self.head(y), [1, 3 * POINTS, POINTS, LEVELS], dim=1)
+        return features[-1], climb(features, self.lateral, self.up)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See the class."""
+        _, fine = self.features(x)
+        heat, offsets, spread, levels = torch.split(self.head(fine), [1, 3 * POINTS, POINTS, LEVELS], dim=1)
         return heat, offsets, spread.clamp(-4, 2), levels

@@ -1,18 +1,21 @@
 """What the landmark network says of an MR scan, and the bodies that can be read from it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from spinelab.models import LANDMARKS_INPUT, Network
+from spinelab.models import LANDMARKS_INPUT
 from spinelab.tasks.level_evidence import Candidate
 from spinelab.tasks.mr_volume import ACROSS, MrVolume
 from spinelab.volume import Geometry
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
+#: A loaded network: takes ``scan`` (1, 2, i, j, k), answers heat, offsets in mm, spread in mm and levels.
+Answering = Callable[..., list[Floats32]]
 
 #: Least heat of a body, and the cells about its peak that have a say.
 _THRESHOLD, _REACH = 0.15, 3
@@ -58,7 +61,7 @@ class FoundBody:
     sd_mm: Floats
 
 
-def map_landmarks(volume: MrVolume, network: Network) -> LandmarkMaps:
+def map_landmarks(volume: MrVolume, network: Answering) -> LandmarkMaps:
     """Runs the network over a whole scan."""
     single = volume.array.shape[0] <= ACROSS
     scan = np.stack([volume.array[::ACROSS], volume.seen[::ACROSS].astype(np.float32)])

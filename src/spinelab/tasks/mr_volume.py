@@ -41,20 +41,36 @@ def normalise_scan(image: Image) -> MrVolume:
     """
     small = upright(image, STEP_MM)
     seen = small.array > -3e4
-    weight = seen.astype(np.float32)
     values = np.where(seen, small.array, 0).astype(np.float32)
-    sigma = _LOCAL_MM / STEP_MM
-    share = np.maximum(_smooth(weight, sigma), 1e-3)
-    values -= _smooth(values, sigma) / share * weight
-    spread = np.sqrt(np.maximum(_smooth(values**2, sigma) / share, 0))
-    floor = 0.1 * float(np.percentile(spread[seen], 90)) if seen.any() else 1.0
-    even = np.clip(values / (spread + max(floor, 1e-6)), -_LARGEST, _LARGEST) * weight
+    even = level_out(values, seen, (STEP_MM, STEP_MM, STEP_MM))
     blended = ndimage.correlate1d(even, [0.25, 0.5, 0.25], axis=0, mode="nearest")
     return MrVolume(np.asarray(blended, np.float32), seen, small.geometry)
 
 
-def _smooth(values: Floats, sigma: float) -> Floats:
-    """Smooths by two boxes as wide together as a bell of `sigma` voxels; nothing lies outside."""
-    size = max(3, round(sigma * 6**0.5))
-    once = ndimage.uniform_filter(values, size, mode="constant")
-    return np.asarray(ndimage.uniform_filter(once, size, mode="constant"), np.float32)
+def level_out(
+    values: Floats, seen: NDArray[np.bool_], spacing_mm: tuple[float, float, float]
+) -> NDArray[np.float32]:
+    """Takes brightness and spread of the neighbourhood away.
+
+    Args:
+        values: (i, j, k), 0 where not seen.
+        seen: (i, j, k) inside the field of view.
+        spacing_mm: Edges of a voxel.
+
+    Returns:
+        (i, j, k), about -3 to 3; 0 where not seen.
+    """
+    weight = seen.astype(np.float32)
+    sizes = [max(3, round(_LOCAL_MM / step * 6**0.5)) for step in spacing_mm]
+    share = np.maximum(_smooth(weight, sizes), 1e-3)
+    values = np.asarray(values - _smooth(values, sizes) / share * weight, np.float32)
+    spread = np.sqrt(np.maximum(_smooth(values**2, sizes) / share, 0))
+    floor = 0.1 * float(np.percentile(spread[seen], 90)) if seen.any() else 1.0
+    even = np.clip(values / (spread + max(floor, 1e-6)), -_LARGEST, _LARGEST) * weight
+    return np.asarray(even, np.float32)
+
+
+def _smooth(values: Floats, sizes: list[int]) -> Floats:
+    """Smooths by two boxes, as wide together as a bell of sizes / sqrt(6) voxels; nothing lies outside."""
+    once = ndimage.uniform_filter(values, sizes, mode="constant")
+    return np.asarray(ndimage.uniform_filter(once, sizes, mode="constant"), np.float32)

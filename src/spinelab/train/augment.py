@@ -137,10 +137,9 @@ def blur(x: Tensor, weights: tuple[float, float, float]) -> Tensor:
     return x
 
 
-def paint(classes: Tensor, rng: np.random.Generator) -> Tensor:
-    """Paints (1, i, j, k) paint classes with a drawn palette, textured and slightly blurred; HU."""
-    table = torch.from_numpy(draw_palette(rng))
-    rows = table[classes.long()]
+def paint(classes: Tensor, rng: np.random.Generator, palette: NDArray[np.float32] | None = None) -> Tensor:
+    """Paints (1, i, j, k) paint classes, textured and slightly blurred; in HU if no palette is given."""
+    rows = torch.from_numpy(draw_palette(rng) if palette is None else palette)[classes.long()]
     coarse = torch.randn(1, 1, *[max(1, n // 4) for n in classes.shape[1:]])
     texture = functional.interpolate(coarse, size=classes.shape[1:], mode="trilinear")[0]
     hu = rows[..., 0] + rows[..., 1] * (0.7 * torch.randn(classes.shape) + texture)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spinelab.models import LANDMARKS_INPUT, LOCATE_INPUT, OUTLINE_INPUT, WINDOW_HU, scale_hu
+from spinelab.nets.fracture import FractureNet
 from spinelab.nets.landmarks import OFFSET_UNIT_MM, LandmarkNet
 from spinelab.nets.unet import LocateNet, OutlineNet, count_parameters
 from spinelab.train.curves import read_curves
@@ -41,7 +42,13 @@ class _OutlineFromHu(nn.Module):
 def load_average(name: str, folder: Path) -> tuple[nn.Module, int]:
     """Rebuilds the averaged network of a checkpoint; returns it in evaluation mode, and its steps."""
     state = torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True)
-    net: nn.Module = {"locate": LocateNet, "outline": OutlineNet, "landmarks": LandmarkNet}[name]()
+    kinds: dict[str, type[nn.Module]] = {
+        "locate": LocateNet,
+        "outline": OutlineNet,
+        "landmarks": LandmarkNet,
+        "fracture": FractureNet,
+    }
+    net = kinds[name]()
     weights = {k[len("module.") :]: v for k, v in state["average"].items() if k.startswith("module.")}
     net.load_state_dict(weights)
     return net.eval(), int(state["step"])
@@ -56,7 +63,7 @@ def export_onnx(folder: Path) -> None:
         net, steps = load_average(name, folder)
         path = folder / f"{name}.onnx"
         _export(name, net, path)
-        _bind(path, {**expected, "window_hu": list(WINDOW_HU), "steps": steps})
+        bind_facts(path, {**expected, "window_hu": list(WINDOW_HU), "steps": steps})
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         entries[name] = {
             "file": path.name,
@@ -92,7 +99,7 @@ def _export(name: str, net: nn.Module, path: Path) -> None:
     )
 
 
-def _bind(path: Path, facts: dict[str, Any]) -> None:
+def bind_facts(path: Path, facts: dict[str, Any]) -> None:
     """Stores the weights as float16 and the preprocessing as metadata inside the file."""
     model = onnx.load(str(path))
     halves = []
@@ -134,12 +141,15 @@ def write_card(folder: Path, cases: list[str], options: Any) -> None:
     (folder / "MODEL_CARD.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-class _Landmarks(nn.Module):
+class LandmarkAnswers(nn.Module):
+    """The landmark network as its file answers: heat, offsets and spread in mm, probabilities of levels."""
+
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, scan: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Takes ``scan`` (n, 2, i, j, k) as `LandmarkNet` does."""
         heat, offsets, spread, levels = self.net(scan)
         return (
             torch.sigmoid(heat),
@@ -149,10 +159,11 @@ class _Landmarks(nn.Module):
         )
 
 
-def export_landmarks(folder: Path, cases: list[str], options: Any) -> None:
+def export_landmarks(folder: Path, sources: dict[str, list[str]], options: Any) -> None:
     """Writes ``landmarks.onnx``, ``weights.json`` and ``MODEL_CARD.md`` beside the checkpoint.
 
     The file takes what `spinelab.tasks.mr_volume` makes of a scan and answers in mm and probabilities.
+    `sources` names what was trained on, by the way it was used.
     """
     from spinelab.train.segment import options_as_json
 
@@ -160,7 +171,7 @@ def export_landmarks(folder: Path, cases: list[str], options: Any) -> None:
     path = folder / "landmarks.onnx"
     answers = ["heat", "offsets_mm", "spread_mm", "levels"]
     torch.onnx.export(
-        _Landmarks(net).eval(),
+        LandmarkAnswers(net).eval(),
         (torch.zeros(1, 2, 8, 32, 32),),
         str(path),
         input_names=["scan"],
@@ -169,7 +180,7 @@ def export_landmarks(folder: Path, cases: list[str], options: Any) -> None:
         opset_version=17,
         dynamo=False,
     )
-    _bind(path, {**LANDMARKS_INPUT, "steps": steps})
+    bind_facts(path, {**LANDMARKS_INPUT, "steps": steps})
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     entry = {"file": path.name, "sha256": digest, "parameters": count_parameters(net), "steps": steps}
     text = json.dumps({"landmarks": entry}, indent=1)
@@ -181,8 +192,8 @@ def export_landmarks(folder: Path, cases: list[str], options: Any) -> None:
         "One network for sagittal MR of the lower back: body centres, four corners of each body in its",
         "mid-sagittal plane, and what level a body looks like. Research software, not a medical device.",
         "",
-        f"Trained on {len(cases)} labelled persons, no unlabelled ones: {', '.join(sorted(cases))}.",
-        "It has seen lumbar scans alone: names above T11 are no more than counted on from below.",
+        *[f"{use} ({len(names)}): {', '.join(sorted(names)) or 'none'}.\n" for use, names in sources.items()],
+        "Names above T11 are no more than counted on from below.",
         "",
         f"Options: `{json.dumps(options_as_json(options), sort_keys=True)}`",
         "",

@@ -52,7 +52,9 @@ class Run:
 
     def __post_init__(self) -> None:
         device = torch.device(self.options.device)
-        self.net = self.net.to(device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        solid = any(weight.dim() == 5 for weight in self.net.parameters())
+        form = torch.channels_last_3d if solid else torch.preserve_format
+        self.net = self.net.to(device, memory_format=form)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=self.options.rate, weight_decay=1e-2)
         self.average = torch.optim.swa_utils.AveragedModel(
             self.net,
@@ -101,27 +103,27 @@ class Run:
         self.average.update_parameters(self.net)
 
 
-def fit(run: Run, batch: Batch, loss: Loss) -> None:
-    """Runs the steps that are left; the averaged copy of the weights is what counts in the end.
+def fit(run: Run, batch: Batch, loss: Loss, *, until: int | None = None) -> None:
+    """Runs the steps that are left, or those `until` a step; the averaged weights count in the end.
 
     Every step draws from the seed and its own number, so that a resumed run repeats an uninterrupted one.
     """
     options = run.options
-    done = run.resume()
+    done, last = run.resume(), run.steps if until is None else until
     started = time.perf_counter()
     recent: dict[str, list[float]] = {}
     run.net.train()
-    for step in range(done, run.steps):
+    for step in range(done, last):
         torch.manual_seed(options.seed * 1_000_003 + step)
         drawn = batch(np.random.default_rng([options.seed, step]))
         parts = loss(run.net, [part.to(options.device) for part in drawn])
         run.step(parts, step)
         for key, value in parts.items():
             recent.setdefault(key, []).append(float(value.detach()))
-        if (step + 1) % 20 == 0 or step + 1 == run.steps:
+        if (step + 1) % 20 == 0 or step + 1 == last:
             _log(run.out / f"{run.name}.csv", step + 1, recent, time.perf_counter() - started)
             recent = {}
-        if (step + 1) % options.save_every == 0 or step + 1 == run.steps:
+        if (step + 1) % options.save_every == 0 or step + 1 == last:
             run.save(step + 1)
 
 

@@ -1,5 +1,6 @@
 """Samples for the landmark network: a piece of an MR scan, turned, bent and recoloured, with its targets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,16 +12,21 @@ from torch.nn import functional
 from spinelab.anatomy import level as level_of
 from spinelab.nets.landmarks import OFFSET_UNIT_MM
 from spinelab.simulate.random_flow import RandomDeformity, draw_flow
-from spinelab.tasks.mr_volume import ACROSS, STEP_MM
+from spinelab.tasks.mr_volume import ACROSS, STEP_MM, level_out
 from spinelab.train import augment
 from spinelab.train.mr_cases import PreparedMr
+from spinelab.train.paint import draw_tones
 
 #: Voxels of a sample, of `STEP_MM` in plane and `ACROSS` times that across.
 SHAPE = (8, 80, 112)
 SIMULATED, INVERTED, SINGLE, NARROW, WRAPPED = 0.4, 0.25, 0.2, 0.1, 0.06
+#: Share of the samples that come from scans whose landmarks a network drew, and from painted label maps.
+GUESSED, PAINTED = 0.4, 0.2
 _SIGMA_MM, _OFFSET_REACH_MM, _LEVEL_REACH_MM = 5.0, 9.0, 9.0
 #: The place of S1 is known to some 5 mm: what is said within this reach counts little.
 _VAGUE_MM, _VAGUE = 20.0, 0.3
+#: How far from a body's centre a sample's centre may lie, left, back and up.
+ASIDE_MM = (13, 45, 55)
 _S1 = 26
 
 
@@ -43,31 +49,45 @@ class MrSample:
 
 
 class MrSampler:
-    """Draws samples from labelled cases; `simulate` bends the columns."""
+    """Draws samples of scans with landmarks.
 
-    def __init__(self, cases: list[PreparedMr], *, simulate: bool = True) -> None:
-        self.cases = cases
+    Args:
+        cases: Labelled cases.
+        guessed: Cases with landmarks that a network drew.
+        painted: Label maps to paint.
+        simulate: Bend the columns of some of the samples.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[PreparedMr],
+        *,
+        guessed: Sequence[PreparedMr] = (),
+        painted: Sequence[PreparedMr] = (),
+        simulate: bool = True,
+    ) -> None:
+        shares = {GUESSED: guessed, PAINTED: painted}
+        rest = 1 - sum(share for share, group in shares.items() if group)
+        groups = [(rest, cases), *((share, group) for share, group in shares.items() if group)]
+        self.cases = [case for _, group in groups for case in group]
+        self.chances = np.concatenate([np.full(len(group), share / len(group)) for share, group in groups])
         self.simulate = simulate
         self.deformity = RandomDeformity()
-        self.volumes = [torch.from_numpy(np.stack([case.array, case.seen])) for case in cases]
+        self.volumes = [torch.from_numpy(np.stack([case.array, case.seen])) for case in self.cases]
 
     def draw(self, rng: np.random.Generator) -> MrSample:
         """Draws one sample."""
-        number = int(rng.integers(len(self.cases)))
+        number = int(rng.choice(len(self.cases), p=self.chances))
         case = self.cases[number]
-        grid = _grid()
+        grid = make_grid()
         source = self._source(case, grid, rng)
-        index = source / STEP_MM
-        x = augment.sample(self.volumes[number], index)
-        view, only = _view(case, source, rng)
-        seen = (x[1] > 0.5) & view
-        image = vary_contrast(x[0], rng)
-        x = torch.stack([torch.where(seen, image, 0.0), seen.float()])
+        view, only = draw_view(case, source, rng)
+        x = look(self.volumes[number], source, view, rng, painted=case.kind == "painted")
         points = _find_in_sample(case.points_mm, source, grid)
         if only is not None:  # all there is lies in this slice
             points[..., 0] += float(grid[only, 0, 0, 0]) - points[..., 0]
         cells = (grid[:, ::2, ::2] + grid[:, 1::2, 1::2]) / 2
-        told = _cell_seen(seen)
+        told = _cell_seen(x[1] > 0.5)
         heat, known = _draw_heat(cells, points[:, 0], case.labels)
         offsets, level = _draw_targets(cells, points, case.labels)
         offsets = torch.where(told > 0, offsets, float("nan"))
@@ -79,13 +99,36 @@ class MrSampler:
         if self.simulate and rng.random() < SIMULATED:
             names = [level_of(int(label)).name for label in case.labels]
             flow, centers = draw_flow(names, centers, rng, self.deformity)
-        middle = centers[rng.integers(len(centers))] + rng.uniform(-1, 1, 3) * (13, 45, 55)
-        warp = augment.draw_warp(rng, bend_deg=0, turn_deg=(9, 5, 5))
-        source = warp.source(grid) + torch.from_numpy(middle).float()
+        middle = centers[rng.integers(len(centers))] + rng.uniform(-1, 1, 3) * ASIDE_MM
+        source = draw_place(grid, middle, rng)
         return source if flow is None else augment.flow_back(source, flow)
 
 
-def _grid() -> Tensor:
+def draw_place(grid: Tensor, middle_mm: NDArray[np.float64], rng: np.random.Generator) -> Tensor:
+    """Draws where in a scan a sample about `middle_mm` lies: for each voxel of `grid` a point, mm."""
+    warp = augment.draw_warp(rng, bend_deg=0, turn_deg=(9, 5, 5))
+    return warp.source(grid) + torch.from_numpy(middle_mm).float()
+
+
+def look(
+    volume: Tensor, source: Tensor, view: Tensor, rng: np.random.Generator, *, painted: bool = False
+) -> Tensor:
+    """Reads a sample (2, i, j, k) of a scan (image or paint classes, and seen) in a contrast of its own."""
+    index = source / STEP_MM
+    x = augment.sample(volume, index, nearest=painted)
+    seen = (x[1] > 0.5) & view
+    image = _paint(x[0], seen, rng) if painted else x[0]
+    return torch.stack([torch.where(seen, vary_contrast(image, rng), 0.0), seen.float()])
+
+
+def _paint(classes: Tensor, seen: Tensor, rng: np.random.Generator) -> Tensor:
+    """Paints classes in the colours of no contrast in particular and evens them out as a scan is."""
+    image = augment.paint(classes[None], rng, draw_tones(rng))[0]
+    values = torch.where(seen, image, 0.0).numpy()
+    return torch.from_numpy(level_out(values, seen.numpy(), (STEP_MM * ACROSS, STEP_MM, STEP_MM)))
+
+
+def make_grid() -> Tensor:
     """(i, j, k, 3) voxels of a sample, mm from its centre."""
     steps = (STEP_MM * ACROSS, STEP_MM, STEP_MM)
     axes = [(torch.arange(n) - (n - 1) / 2) * step for n, step in zip(SHAPE, steps, strict=True)]
@@ -142,7 +185,7 @@ def _draw_targets(cells: Tensor, points: Tensor, labels: NDArray[np.int64]) -> t
     least, nearest = gaps.min(-1)
     offsets = (points[nearest] - cells[..., None, :]) / OFFSET_UNIT_MM
     offsets = torch.where((least < _OFFSET_REACH_MM**2)[..., None, None], offsets, float("nan"))
-    classes = torch.from_numpy(np.minimum(labels, _S1) - 1)
+    classes = torch.from_numpy(np.where(labels <= _S1, labels - 1, -1))
     level = torch.where(least < _LEVEL_REACH_MM**2, classes[nearest], -1)
     return offsets.flatten(3).permute(3, 0, 1, 2), level
 
@@ -151,13 +194,14 @@ def _cell_seen(seen: Tensor) -> Tensor:
     return functional.max_pool3d(seen[None].float(), (1, 2, 2))[0]
 
 
-def _view(case: PreparedMr, source: Tensor, rng: np.random.Generator) -> tuple[Tensor, int | None]:
+def draw_view(case: PreparedMr, source: Tensor, rng: np.random.Generator) -> tuple[Tensor, int | None]:
     """Draws the part of a sample in view: all, a few slices, or only the one returned, near the midline."""
     seen = torch.zeros(SHAPE, dtype=torch.bool)
     _, rows, columns = augment.cut_view((32, *SHAPE[1:]), rng)
     low, high, only, drawn = 0, SHAPE[0], None, rng.random()
-    if drawn < SINGLE:
-        gaps = (source[:, SHAPE[1] // 2, SHAPE[2] // 2, 0] - float(case.points_mm[:, 0, 0].mean())).abs()
+    if drawn < SINGLE or case.kind == "slice":
+        midline = case.points_mm[:, 0, 0].mean() if len(case.labels) else case.array.shape[0] * STEP_MM / 2
+        gaps = (source[:, SHAPE[1] // 2, SHAPE[2] // 2, 0] - float(midline)).abs()
         only = low = int(np.clip(int(gaps.argmin()) + rng.integers(-2, 3), 0, SHAPE[0] - 1))
         high = low + 1
     elif drawn < SINGLE + NARROW:

@@ -141,3 +141,20 @@ def draw_palette(rng: np.random.Generator) -> NDArray[np.float32]:
     if wild:
         table[:, 0] += rng.normal(0, 60, 256)
     return np.asarray(table, np.float32)
+
+
+def draw_tones(rng: np.random.Generator) -> NDArray[np.float32]:
+    """Draws a (256, 2) table of means and noise sds for MR of no contrast in particular, one row a class.
+
+    Only this is sure: air and cortical bone give little signal, and all marrow of a column looks alike.
+    """
+    table = np.stack([rng.uniform(0.15, 1.0, 256), rng.uniform(0.02, 0.15, 256)], axis=1)
+    marrow = table[CORE, 0]
+    table[BONE_CORE] = (np.clip(marrow + rng.normal(0, 0.1), 0.1, 1.0), table[CORE, 1])
+    for shell in (SHELL, BONE_SHELL):
+        table[shell, 0] = rng.uniform(0.05, 0.9) * marrow
+    for empty in (AIR, AIRWAY, LUNG):
+        table[empty] = (rng.uniform(0, 0.08), 0.03)
+    if abs(table[DISC, 0] - marrow) < 0.1:
+        table[DISC, 0] = marrow * rng.choice([0.5, 1.6])
+    return np.asarray(table, np.float32)
