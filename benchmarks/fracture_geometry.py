@@ -2,14 +2,17 @@
 
     SPINELAB_DATA=DATA python benchmarks/fracture_geometry.py [--write docs/results.md] [--part real phantoms]
 
-Real vertebrae: outlines of real scans, sliced at 1 to 1.5, 2.5 and 5 mm; one intact vertebra at a time is
-collapsed by `spinelab.simulate` (0 to 60 %), measured and graded. The truth is the share of its own former
-height that the simulator took away. Phantoms: the same with heights of people the expected profile was not
-fitted to; only the collapsed bodies count, since those people were not free of fractures. False alarms: every
-outline as it is; what is graded was looked at, and `SEEN` says what it is.
+Real vertebrae: outlines of persons of no train split, sliced at 1 to 1.5, 2.5 and 5 mm (the nearest of the
+thin slices: what a hand-drawn outline keeps of an endplate); one intact vertebra at a time is collapsed by
+`spinelab.simulate` (0 to 60 %), measured and graded. The truth is the share of its own former height that the
+simulator took away. `--split train` does the same with the persons the reader may be tuned on. Phantoms: the
+same with heights of people the expected profile was not fitted to; only the collapsed bodies count, since
+those people were not free of fractures. False alarms: every outline as it is; what is graded was looked at,
+and `SEEN` says what it is.
 """
 
 import argparse
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from held_out import replace_section
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 import spinelab
 from spinelab.anatomy import level
@@ -41,6 +45,7 @@ SHAPES = ("wedge", "biconcave", "crush")
 RATIO = {"wedge": "anterior_percent", "biconcave": "middle_percent", "crush": "crush_percent"}
 LOSSES = (10.0, 20.0, 30.0, 40.0, 50.0, 60.0)
 SLICES_MM = (1.5, 2.5, 5.0)
+SPLIT = ROOT / "src" / "spinelab" / "train" / "development.json"
 CT_MASKS = ("verse_005", "verse_006", "verse_008", "totalseg_abdomen")
 #: Too few thoracic or lumbar bodies, or masks of a model that run over: read as they are, but not collapsed.
 NOT_COLLAPSED = ("verse_gl003", "verse_gl017", "bdmap_06")
@@ -124,18 +129,25 @@ def carry(mask: Mask, site: Site, change: Change) -> Mask:
 
     The vertebrae above stay: the disc widens, as if the column had not followed.
     """
-    assert change.reach_mm is not None
-    corners = np.array(np.meshgrid(*change.reach_mm)).reshape(3, -1).T
-    index = mask.geometry.world_to_index(site.body.grid.to_world(corners))
-    start = np.maximum(np.floor(index.min(axis=0)), 0).astype(int)
-    stop = np.minimum(np.ceil(index.max(axis=0)) + 1, mask.geometry.shape).astype(int)
-    voxels = np.stack(np.meshgrid(*map(np.arange, start, stop), indexing="ij"), axis=-1).reshape(-1, 3)
-    source = change.undo(site.to_local(mask.geometry.index_to_world(voxels)))
+    voxels, source = locate_sources(mask.geometry, site, change)
     nearest = np.round(mask.geometry.world_to_index(site.body.grid.to_world(source))).astype(int)
     nearest = np.clip(nearest, 0, np.array(mask.geometry.shape) - 1)
     array = mask.array.copy()
     array[tuple(voxels.T)] = mask.array[tuple(nearest.T)]
     return Mask(array, mask.geometry)
+
+
+def locate_sources(
+    geometry: Geometry, site: Site, change: Change
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Returns the (n, 3) voxels a change reaches and where each came from, (n, 3) local mm of the site."""
+    assert change.reach_mm is not None
+    corners = np.array(np.meshgrid(*change.reach_mm)).reshape(3, -1).T
+    index = geometry.world_to_index(site.body.grid.to_world(corners))
+    start = np.maximum(np.floor(index.min(axis=0)), 0).astype(int)
+    stop = np.minimum(np.ceil(index.max(axis=0)) + 1, geometry.shape).astype(int)
+    voxels = np.stack(np.meshgrid(*map(np.arange, start, stop), indexing="ij"), axis=-1).reshape(-1, 3)
+    return voxels, change.undo(site.to_local(geometry.index_to_world(voxels)))
 
 
 def read(mask: Mask, spine: Spine) -> Spine:
@@ -149,15 +161,20 @@ def lost_percent(before: Heights, after: Heights) -> float:
     return max(100 * (1 - b / a) for a, b in pairs)
 
 
-def collapse_real(data: Path, rng: np.random.Generator, per_case: int) -> Iterator[Answer]:
+def is_in_split(name: str, split: str) -> bool:
+    """Tells whether a case may be tuned on ("train"), or not ("held-out")."""
+    return (name in json.loads(SPLIT.read_text(encoding="utf-8"))["train"]) == (split == "train")
+
+
+def collapse_real(data: Path, rng: np.random.Generator, per_case: int, split: str) -> Iterator[Answer]:
     """Collapses intact bodies of real outlines, one at a time."""
     for name, mask in load_masks(data):
-        if name in NOT_COLLAPSED:
+        if name in NOT_COLLAPSED or not is_in_split(name, split):
             continue
         small = crop_to_column(mask)
         spine = spine_of_mask(small)
         found = read(small, spine).vertebrae
-        intact = [v.level for v in found if _is_target(v.fracture) and (name, v.level) not in SEEN]
+        intact = [v.level for v in found if is_target(v.fracture) and (name, v.level) not in SEEN]
         plain = {}
         for slice_mm in SLICES_MM:
             thick = thicken(small, slice_mm)
@@ -170,7 +187,8 @@ def collapse_real(data: Path, rng: np.random.Generator, per_case: int) -> Iterat
         column = find_column(small, spine)
         for target in rng.permutation(intact)[:per_case]:
             site = find_site(column, str(target))
-            for shape, asked, truth, carried in _collapse_one(small, site, rng):
+            for shape, asked, truth, change in collapse_one(site, rng):
+                carried = carry(small, site, change)
                 for slice_mm, measured in plain.items():
                     found = _read_one(carried, measured, site.level, slice_mm)
                     ratio = getattr(found.height_loss, RATIO[shape], None)
@@ -194,14 +212,13 @@ def crop_to_column(mask: Mask) -> Mask:
     return Mask(array, Geometry((array.shape[0], array.shape[1], array.shape[2]), affine))
 
 
-def _is_target(fracture: Fracture | None) -> bool:
+def is_target(fracture: Fracture | None) -> bool:
+    """Tells whether a body is intact as it is read."""
     return fracture is not None and fracture.evaluable and fracture.genant_grade == 0
 
 
-def _collapse_one(
-    mask: Mask, site: Site, rng: np.random.Generator
-) -> Iterator[tuple[str, float, float, Mask]]:
-    """Yields shape, ratio asked for, height taken away and outline of each collapse that is possible."""
+def collapse_one(site: Site, rng: np.random.Generator) -> Iterator[tuple[str, float, float, Change]]:
+    """Yields shape, ratio asked for, height taken away and change of each collapse that is possible."""
     before = predict_heights(site.body, Change(site.level))
     for loss in LOSSES:
         shape = str(rng.choice(SHAPES))
@@ -211,7 +228,7 @@ def _collapse_one(
         except (InputError, GeometryError):
             continue  # the body is lower than that by nature, or would fold
         truth = lost_percent(before, predict_heights(site.body, change))
-        yield shape, asked, truth, carry(mask, site, change)
+        yield shape, asked, truth, change
 
 
 def _read_one(carried: Mask, measured: Spine, name: str, slice_mm: float) -> Vertebra:
@@ -220,11 +237,15 @@ def _read_one(carried: Mask, measured: Spine, name: str, slice_mm: float) -> Ver
     assert thick is not None
     place = measured.levels.index(name)
     near = Spine(measured.vertebrae[max(0, place - 1) : place + 2])
-    changed = measure(None, thick, near)[name]
-    vertebrae = tuple(changed if v.level == name else v for v in measured.vertebrae)
+    return grade_in(measured, measure(None, thick, near)[name])
+
+
+def grade_in(measured: Spine, changed: Vertebra) -> Vertebra:
+    """Grades one changed body in the column it was measured in before."""
+    vertebrae = tuple(changed if v.level == changed.level else v for v in measured.vertebrae)
     losses = compare_heights([v.heights_mm for v in vertebrae])
     vertebrae = tuple(replace(v, height_loss=loss) for v, loss in zip(vertebrae, losses, strict=True))
-    return grade_fractures(Spine(vertebrae))[name]
+    return grade_fractures(Spine(vertebrae))[changed.level]
 
 
 # ---- phantoms ---------------------------------------------------------------------------------------------
@@ -419,7 +440,8 @@ def main() -> None:
     )
     parser.add_argument("--write", type=Path, help="page with markers of the section")
     parser.add_argument("--part", nargs="+", default=["real", "phantoms"], choices=["real", "phantoms"])
-    parser.add_argument("--per-case", type=int, default=1, help="bodies of a case that are collapsed")
+    parser.add_argument("--per-case", type=int, default=3, help="bodies of a case that are collapsed")
+    parser.add_argument("--split", default="held-out", choices=["held-out", "train"])
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument(
         "--data", type=Path, default=Path(os.environ.get("SPINELAB_DATA", ROOT.parent / "shared" / "data"))
@@ -430,7 +452,7 @@ def main() -> None:
     if "phantoms" in arguments.part:
         answers += collapse_phantoms(arguments.data, rng)
     if "real" in arguments.part:
-        answers += collapse_real(arguments.data, rng, arguments.per_case)
+        answers += collapse_real(arguments.data, rng, arguments.per_case, arguments.split)
     lines = [*render_scores(answers), "", *render_alarms(*list_alarms(arguments.data))]
     text = "\n".join(lines) + "\n"
     print(text)

@@ -1,18 +1,22 @@
 """Two readers and an adjudicator at the workstation, in a headless Chromium, checked against its database.
 
-python benchmarks/workstation.py SCAN...
+python benchmarks/workstation.py SCAN... [--write docs/results.md]
 
 reads the scans with `spinelab watch`, then has each case graded twice and settled by keyboard; prints times
-and whether the export says what the database says. Needs the extras ``archive``, ``server`` and ``dev``, the
-built page (make workstation) and a Chromium.
+and whether the export says what the database says. Then 20 readers grade the first case at once
+(`readers_at_once`). Needs the extras ``archive``, ``server`` and ``dev``, the built page (make workstation)
+and a Chromium.
 """
 
 import argparse
 import csv
 import io
 import json
+import os
+import platform
 import shutil
 import socket
+import statistics
 import sys
 import tempfile
 import threading
@@ -23,6 +27,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from held_out import replace_section
+from readers_at_once import PASSWORD, READERS, AtOnce, save_at_once
 from sqlalchemy import select
 
 from spinelab.archive.store import Store, open_store
@@ -32,7 +38,7 @@ from spinelab.server.app import build_app
 from spinelab.server.options import ServeOptions
 from spinelab.server.tables import Account, Mark, Reading
 
-PASSWORD = "only for the benchmark"
+SECTION = "workstation"
 PEOPLE = {"first": "reader", "second": "reader", "judge": "adjudicator"}
 #: Software drawing, so that the linked views work where there is no graphics card.
 FLAGS = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
@@ -279,11 +285,41 @@ def _grade_column(seat: Seat, count: int, first: str) -> None:
     seat.finish()
 
 
+def render(cases: Sequence[Times], crowd: AtOnce, load: float) -> str:
+    """Returns the figures as a table."""
+    moves = sorted(ms for case in cases for ms in case.move_ms)
+    firsts, views = [c.first_picture_ms for c in cases], [c.views_ms for c in cases if c.views_ms is not None]
+    rows = [
+        ("from the click to the first picture", "2 s", f"{max(firsts) / 1000:.1f} s"),
+        ("to the linked views", "", f"{max(views) / 1000:.1f} s" if views else "not drawn here"),
+        (
+            "from an arrow key to the next vertebra's picture, median (95 %, largest)",
+            "100 ms",
+            f"{statistics.median(moves):.0f} ms ({moves[int(0.95 * (len(moves) - 1))]:.0f}, {moves[-1]:.0f})",
+        ),
+        ("export and database agree", "yes", "yes" if all(c.matches for c in cases) else "no"),
+        (
+            f"{crowd.readers} readers saving at once: saves, lost, doubled",
+            "none lost",
+            f"{crowd.saved}, {crowd.lost}, {crowd.doubled}",
+        ),
+        ("one of these saves, median (largest)", "", f"{crowd.median_ms:.0f} ms ({crowd.slowest_ms:.0f} ms)"),
+    ]
+    told = (
+        f"Scans with {' and '.join(str(c.vertebrae) for c in cases)} vertebrae to grade, each read twice and "
+        f"settled; {len(moves)} moves. {platform.machine()}, {os.cpu_count()} cores wanted by {load:.0f} "
+        "programs at the time, Chromium without a graphics card."
+    )
+    table = ["| measured | asked | found (the slowest) |", "| --- | --- | --- |"]
+    return "\n".join([told, "", *table, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Reads the scans, has them graded, prints one JSON line a case."""
+    """Reads the scans, has them graded, prints one JSON line a case and the table; writes it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("scans", nargs="+", type=Path)
     parser.add_argument("--results", type=Path, help="database of an earlier run of `spinelab watch` instead")
+    parser.add_argument("--write", type=Path, help="page with markers of the section")
     given = parser.parse_args(arguments)
     chromium = find_chromium()
     if chromium is None:
@@ -295,9 +331,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options = ServeOptions(next_case="finding")
         with serving(store, options) as address, browsing(chromium) as browser:
             _await_prepared(store)
-            for _ in given.scans:
-                print(json.dumps(asdict(read_case_together(browser, address, store))))
+            load = os.getloadavg()[0]
+            cases = [read_case_together(browser, address, store) for _ in given.scans]
+        for case in cases:
+            print(json.dumps(asdict(case)))
+        with serving(store, ServeOptions(readers=READERS + len(PEOPLE)), prepare=False) as address:
+            crowd = save_at_once(store, address, 1)
+        text = render(cases, crowd, load)
         store.close()
+    print(text)
+    if given.write is not None:
+        replace_section(given.write, SECTION, text)
 
 
 def _await_prepared(store: Store) -> None:
