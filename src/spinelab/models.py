@@ -7,7 +7,7 @@ the sha256 of every file.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -30,9 +30,21 @@ LANDMARKS_INPUT: dict[str, Any] = {
     "multiple": [8, 16, 16],
     "intensity": "local mean and spread over 24 mm, clipped at 3",
 }
-_EXPECTED = {"locate": LOCATE_INPUT, "outline": OUTLINE_INPUT, "landmarks": LANDMARKS_INPUT}
-#: Those of CT share a window; and where the shipped files of the others lie.
-_OF_CT, _FOLDERS = ("locate", "outline"), {"landmarks": "mr"}
+FRACTURE_INPUT: dict[str, Any] = {
+    "name": "fracture",
+    "spacing_mm": 1.0,
+    "axes": "frame",
+    "slices_mm": [-8.0, -4.0, 0.0, 4.0, 8.0],
+    "shape": [56, 120],
+}
+_EXPECTED = {
+    "locate": LOCATE_INPUT,
+    "outline": OUTLINE_INPUT,
+    "landmarks": LANDMARKS_INPUT,
+    "fracture": FRACTURE_INPUT,
+}
+#: Those of CT share a window; and where the shipped files lie that are not beside locate and outline.
+_OF_CT, _FOLDERS = ("locate", "outline", "fracture"), {"landmarks": "mr", "fracture": "fracture"}
 _REMEDY = "reinstall spinelab, or name the folder of a finished training run"
 
 Floats = NDArray[np.float32]
@@ -49,14 +61,16 @@ class Network:
     """A loaded network; call it with its inputs as float32 arrays.
 
     Attributes:
-        name: "locate", "outline" or "landmarks".
+        name: "locate", "outline", "landmarks" or "fracture".
         sha256: Of the file.
         session: The ONNX Runtime session.
+        facts: What the file says of itself: preprocessing, steps, calibration.
     """
 
     name: str
     sha256: str
     session: Any
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, **inputs: Floats) -> list[Floats]:
         """Runs one pass; inputs (n, 1, i, j, k) by name, outputs in the order of the file."""
@@ -64,7 +78,7 @@ class Network:
 
 
 def weights_folder(name: str = "locate") -> Path:
-    """Returns the folder of the shipped weights of a network: those of CT lie together, those of MR apart."""
+    """Returns the folder of the shipped weights of a network: locate and outline together, others apart."""
     folder = Path(str(files("spinelab") / "weights"))
     return folder / _FOLDERS[name] if name in _FOLDERS else folder
 
@@ -79,7 +93,7 @@ def load(name: str, *, folder: Path | None = None, device: str = "cpu", threads:
     """Loads a network after checking its hash and what it was made for.
 
     Args:
-        name: "locate", "outline" or "landmarks".
+        name: "locate", "outline", "landmarks" or "fracture".
         folder: Where ``weights.json`` and the files lie; the shipped ones if None.
         device: "cpu" or "cuda" (needs onnxruntime-gpu).
         threads: 0 for one a core.
@@ -100,8 +114,8 @@ def load(name: str, *, folder: Path | None = None, device: str = "cpu", threads:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(data, options, providers=providers[device])
-    _check_facts(name, file, session.get_modelmeta().custom_metadata_map)
-    return Network(name, digest, session)
+    facts = _check_facts(name, file, session.get_modelmeta().custom_metadata_map)
+    return Network(name, digest, session, facts)
 
 
 def _read_checked(name: str, place: Path) -> tuple[str, bytes, str]:
@@ -139,8 +153,8 @@ def _record(folder: Path) -> dict[str, dict[str, Any]]:
     return dict(record)
 
 
-def _check_facts(name: str, file: str, metadata: dict[str, str]) -> None:
-    facts = json.loads(metadata.get("spinelab", "{}"))
+def _check_facts(name: str, file: str, metadata: dict[str, str]) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(metadata.get("spinelab", "{}"))
     expected = {**_EXPECTED[name], **({"window_hu": list(WINDOW_HU)} if name in _OF_CT else {})}
     wrong = [
         f"{key} {facts.get(key)!r}, wanted {want!r}"
@@ -152,3 +166,4 @@ def _check_facts(name: str, file: str, metadata: dict[str, str]) -> None:
             f"weights file {file} was made for other preprocessing ({'; '.join(wrong)}); "
             "use the weights of this version of spinelab"
         )
+    return facts

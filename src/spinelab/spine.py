@@ -103,6 +103,23 @@ class EndplateShape:
 
 
 @dataclass(frozen=True, slots=True)
+class FractureReading:
+    """What one reader alone says of a body.
+
+    Attributes:
+        probability: Probability (0 to 1) that the true height loss is at least 20 %.
+        height_loss_percent: Of the height that has lost most.
+        interval_percent: 90 % interval of it.
+        shape: "wedge", "biconcave" or "crush", as it looks; None below 20 %.
+    """
+
+    probability: float
+    height_loss_percent: float
+    interval_percent: tuple[float, float]
+    shape: Literal["wedge", "biconcave", "crush"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Fracture:
     """Whether a vertebral body has lost height, by how much and against what.
 
@@ -115,6 +132,9 @@ class Fracture:
         interval_percent: 90 % interval of it.
         reference: What was expected from: "own posterior height", "neighbours" or "expected profile".
         reasons: Of caution; where not evaluable, why.
+        geometry: What the heights of the outline alone say; None where there is no second reader.
+        network: What the fracture network alone says; None where it was not asked. Where both are there, what
+            stands above is both together.
     """
 
     evaluable: bool
@@ -125,6 +145,8 @@ class Fracture:
     interval_percent: tuple[float, float] | None = None
     reference: str | None = None
     reasons: tuple[str, ...] = ()
+    geometry: FractureReading | None = None
+    network: FractureReading | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,13 +403,21 @@ def _vertebra(data: dict[str, Any]) -> Vertebra:
         "density": Density,
         "slip": Slip,
         "endplates": EndplateShape,
-        "fracture": Fracture,
         "corners": Corners,
     }
     for key, kind in parts.items():
         fields[key] = _tuples(kind, fields.get(key))
+    fields["fracture"] = _fracture(fields.get("fracture"))
     vertebra: Vertebra = _tuples(Vertebra, fields)
     return vertebra
+
+
+def _fracture(data: dict[str, Any] | None) -> Fracture | None:
+    if data is None:
+        return None
+    readers = {key: _tuples(FractureReading, data.get(key)) for key in ("geometry", "network")}
+    found: Fracture = _tuples(Fracture, {**data, **readers})
+    return found
 
 
 def _curvature(data: dict[str, Any] | None) -> Curvature | None:

@@ -53,7 +53,7 @@ def _cells(value: Any, kind: type, prefix: str) -> Iterator[tuple[str, str]]:
         inner = None if value is None else getattr(value, field.name)
         nested = _nested(hints[field.name])
         if nested is not None:
-            yield from _cells(inner, nested, prefix + field.name)
+            yield from _cells(inner, nested, f"{prefix}_{field.name}" if prefix else field.name)
         elif field.name == "center_mm":
             for axis, name in enumerate("xyz"):
                 yield f"center_{name}_lps_mm", _text(None if inner is None else inner[axis])

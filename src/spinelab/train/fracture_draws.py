@@ -1,0 +1,354 @@
+"""Simulated collapse for the fracture network: columns bent, some bodies collapsed, sliced, cut into crops.
+
+The truth is exact: what the simulator took from each height of a body, of its own former height. Bodies that
+geometry finds intact are drawn as they are too, with nothing lost.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from spinelab.anatomy import level
+from spinelab.errors import SpinelabError
+from spinelab.measurement import Outlines, measure
+from spinelab.measurement.bodies import Body
+from spinelab.measurement.heights import measure_heights
+from spinelab.measurement.named_mask import spine_of_mask
+from spinelab.models import load
+from spinelab.simulate.changes import find_site
+from spinelab.simulate.collapse import Collapse, Shape
+from spinelab.simulate.column import SourceColumn, find_source_column
+from spinelab.simulate.curve_shapes import Severity
+from spinelab.simulate.deformation import Deformed, deform
+from spinelab.simulate.deformity import CurveRequest, Deformity, draw_deformity
+from spinelab.spine import Heights, Spine, Vertebra
+from spinelab.tasks.fracture import grade_fractures
+from spinelab.tasks.fracture_crop import CROP_SHAPE, OWN, Crop, crop_body, crop_points
+from spinelab.tasks.frames import column_frames
+from spinelab.tasks.outline import Canvas, outline_one
+from spinelab.train import augment
+from spinelab.train.prepare import Prepared
+from spinelab.volume import Geometry, Image, Mask
+
+Array = NDArray[np.float64]
+Source = Literal["simulated", "outlined", "labelled", "unlabelled"]
+
+#: Pixels of a crop that is kept: with room to turn, shift and scale it in training.
+KEPT_SHAPE = (CROP_SHAPE[0] + 16, CROP_SHAPE[1] + 24)
+#: Room left around the outlines of a column, mm along x, y and z.
+ROOM_MM = (15.0, 30.0, 60.0)
+#: By how much bodies collapse, per cent.
+LOSS_PERCENT = (5.0, 65.0)
+#: A body is drawn as intact where geometry gives less than this probability.
+INTACT_BELOW = 0.05
+#: Pixels of its own outline a crop must show.
+LEAST_PIXELS = 200
+#: How many draws leave a collapsed body no denser than it was, so that density is not taken for collapse.
+NOT_DENSER = 0.5
+#: Standard deviation of what the frame of a body is off: mm, and degrees.
+OFF_MM, OFF_DEG = (0.8, 1.0, 1.2), (2.0, 2.5, 2.5)
+#: And of the centre it is outlined around, mm.
+FOUND_SD_MM = 1.5
+_SEVERITIES: tuple[Severity, ...] = ("none", "none", "mild", "moderate")
+
+
+@dataclass(frozen=True)
+class DrawOptions:
+    """How columns are drawn.
+
+    Attributes:
+        collapsed_share: How many of the intact bodies collapse.
+        thickness_mm: Ranges of slice thickness; one is drawn of each.
+        measured: Outline the drawn scan with the shipped network, measure it and let geometry read it, as
+            `spinelab.analyze` does; else outlines are those of the simulation and frames, too, but off by a
+            little.
+    """
+
+    collapsed_share: float = 0.3
+    thickness_mm: tuple[tuple[float, float], ...] = ((1.0, 1.6), (2.0, 3.0), (3.5, 5.2))
+    measured: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """A column to draw from.
+
+    Attributes:
+        name: The case.
+        image: CT, or the paint classes of a label map.
+        painted: Whether the image must be painted.
+        mask: VerSe numbers on its grid.
+        column: Bodies, frames and endplates.
+        found: Measured and graded by geometry, as it is.
+        intact: Levels that show nothing lost.
+    """
+
+    name: str
+    image: Image
+    painted: bool
+    mask: Mask
+    column: SourceColumn
+    found: Spine
+    intact: frozenset[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One body as the network may see it.
+
+    Attributes:
+        case, level: Whose.
+        source: Where the target comes from.
+        slice_mm: Thickness of the slices.
+        crop: Of `KEPT_SHAPE`.
+        lost_percent: (3,) what anterior, middle and posterior height have lost; NaN where unknown.
+        most_percent: Between which limits the height that lost most has; both alike where it is exact.
+        probability: That at least 20 % are lost, 0 to 1.
+        shape: Of the collapse, "" where there is none or it is unknown.
+        geometry: What geometry reads (`Fracture` as JSON values), empty where it was not asked.
+    """
+
+    case: str
+    level: str
+    source: Source
+    slice_mm: float
+    crop: Crop
+    lost_percent: Array
+    most_percent: tuple[float, float]
+    probability: float
+    shape: str
+    geometry: dict[str, Any] = field(default_factory=dict)
+
+
+def open_scan(prepared: Prepared) -> Scan | None:
+    """Crops a prepared case to its column and grades it; None where fewer than two bodies show."""
+    spacing = prepared.spacing_mm
+    used = np.argwhere(prepared.vertebrae > 0)
+    room = np.ceil(np.array(ROOM_MM) / spacing).astype(int)
+    start = np.maximum(used.min(axis=0) - room, 0)
+    stop = np.minimum(used.max(axis=0) + room + 1, prepared.vertebrae.shape)
+    box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    whole = Geometry.from_spacing(prepared.vertebrae.shape, [float(s) for s in spacing])
+    geometry = whole.cropped(start.tolist(), stop.tolist())
+    mask = Mask(np.ascontiguousarray(prepared.vertebrae[box]), geometry)
+    image = Image(np.ascontiguousarray(prepared.image[box]).astype(np.int16), geometry, modality="CT")
+    try:
+        column = find_source_column(mask)
+    except SpinelabError:
+        return None
+    found = grade_fractures(measure(None, mask, spine_of_mask(mask)))
+    intact = frozenset(v.level for v in found.vertebrae if _is_intact(v))
+    return Scan(prepared.name, image, prepared.painted, mask, column, found, intact)
+
+
+def _is_intact(vertebra: Vertebra) -> bool:
+    found = vertebra.fracture
+    if found is None or not found.evaluable or found.probability is None:
+        return False
+    return found.genant_grade == 0 and found.probability < INTACT_BELOW
+
+
+def draw_samples(
+    scan: Scan, rng: np.random.Generator, options: DrawOptions = DrawOptions()
+) -> Iterator[Sample]:
+    """Yields the bodies of one drawn deformation of a scan at several slice thicknesses; none if it folds."""
+    scan = paint_scan(scan, rng)
+    try:
+        deformed, shapes = collapse_column(scan, rng, options.collapsed_share)
+    except SpinelabError:
+        return
+    lost = {name: _lose(scan, deformed, name) for name in scan.intact}
+    for thickness in _draw_thickness(scan, options.thickness_mm, rng):
+        image, mask = slice_scan(deformed.image, deformed.mask, thickness, float(rng.random()))
+        if options.measured:
+            drawn = outline_drawn(image, _draw_centers(deformed, rng))
+            mask, places = drawn[0], measure_places(*drawn)
+        else:
+            places = _true_places(scan, deformed, rng)
+        for name, place in places.items():
+            loss = lost.get(name)
+            crop = None if loss is None else keep_crop(image, mask, name, place)
+            if loss is None or crop is None:
+                continue
+            most, shape = float(loss.max()), shapes.get(name, "")
+            yield Sample(
+                scan.name, name, "simulated", thickness, crop, loss, (most, most), float(most >= 20), shape,
+                place[2],
+            )  # fmt: skip
+
+
+def _draw_thickness(
+    scan: Scan, ranges: Sequence[tuple[float, float]], rng: np.random.Generator
+) -> Iterator[float]:
+    """Yields a slice thickness of each range the scan is fine enough for; its own where it is too coarse."""
+    own = scan.image.spacing_mm[2]
+    for number, (low, high) in enumerate(ranges):
+        thickness = float(rng.uniform(low, high))
+        if thickness >= 0.9 * own or number == len(ranges) - 1:
+            yield max(thickness, own)
+
+
+_KEPT_POINTS = crop_points(KEPT_SHAPE)
+
+
+def keep_crop(image: Image, mask: Mask, name: str, place: "Place") -> Crop | None:
+    """Returns the crop of a body with room around it; None where hardly any of its outline is there."""
+    number = level(name).label
+    crop = crop_body(image, mask, number, center_mm=place[0], frame=place[1], points=_KEPT_POINTS)
+    return crop if (crop.outline == OWN).sum() >= LEAST_PIXELS else None
+
+
+def paint_scan(scan: Scan, rng: np.random.Generator) -> Scan:
+    """Returns a scan with an image: that of a label map is painted."""
+    if not scan.painted:
+        return scan
+    torch.manual_seed(int(rng.integers(2**31)))
+    painted = augment.paint(torch.from_numpy(scan.image.array)[None], rng)[0].numpy()
+    array = np.round(painted).astype(np.int16)
+    return replace(scan, painted=False, image=replace(scan.image, array=array))
+
+
+def collapse_column(scan: Scan, rng: np.random.Generator, share: float) -> tuple[Deformed, dict[str, str]]:
+    """Bends a column at random and collapses some of its intact bodies; returns level -> shape too."""
+    findings = []
+    for name in scan.column.levels:
+        if name not in scan.intact or rng.random() > share:
+            continue
+        shape = str(rng.choice(get_args(Shape)))
+        endplate = None if shape != "wedge" else str(rng.choice(["superior", "superior", "inferior", "both"]))
+        wanted = Collapse(name, shape, float(rng.uniform(*LOSS_PERCENT)), endplate)  # type: ignore[arg-type]
+        try:
+            wanted.fit(find_site(scan.column.found, name))
+        except SpinelabError:
+            continue  # lower than that by nature, or would fold
+        findings.append(wanted)
+    shapes = {finding.level: str(finding.shape) for finding in findings}
+    image = scan.image if rng.random() > NOT_DENSER else replace(scan.image, modality="unknown")
+    severity = _SEVERITIES[int(rng.integers(len(_SEVERITIES)))]
+    request = CurveRequest(severity=severity, posture=float(rng.uniform(0, 0.6)))
+    try:
+        bent = draw_deformity(scan.column, request, rng, findings=findings)
+        return deform(image, scan.mask, bent, column=scan.column), shapes
+    except SpinelabError:  # the discs in view do not allow such a curve
+        straight = Deformity(findings=tuple(findings))
+        return deform(image, scan.mask, straight, column=scan.column), shapes
+
+
+def slice_scan(image: Image, mask: Mask, thickness_mm: float, phase: float) -> tuple[Image, Mask]:
+    """Slices a scan and its outlines head to foot, slices as far apart as thick.
+
+    Args:
+        image: (i, j, k) on LPS axes.
+        mask: On the same grid.
+        thickness_mm: Of the slices; those that are as thick already stay.
+        phase: 0 to 1, where the first one lies.
+    """
+    step = thickness_mm / image.spacing_mm[2]
+    if step < 1.2:
+        return image, mask
+    places = np.arange((step - 1) / 2 + phase * step, mask.array.shape[2] - 1, step)
+    smooth = image.array.astype(np.float32)
+    smooth = ndimage.gaussian_filter1d(smooth, 0.29 * float(np.sqrt(step**2 - 1)), axis=2, mode="nearest")
+    low = np.clip(np.floor(places).astype(int), 0, mask.array.shape[2] - 2)
+    share = (places - low).astype(np.float32)
+    array = smooth[:, :, low] * (1 - share) + smooth[:, :, low + 1] * share
+    affine = image.geometry.affine.copy()
+    affine[:3, 3] += affine[:3, 2] * places[0]
+    affine[:3, 2] *= step
+    geometry = Geometry((*array.shape[:2], len(places)), affine)
+    labels = np.ascontiguousarray(mask.array[:, :, np.round(places).astype(int)])
+    return replace(image, array=np.round(array).astype(np.int16), geometry=geometry), Mask(labels, geometry)
+
+
+def lost_shares(before: Heights, after: Heights) -> Array:
+    """Returns (3,) per cent that anterior, middle and posterior height have lost."""
+    pairs = [(getattr(before, k), getattr(after, k)) for k in ("anterior", "middle", "posterior")]
+    return np.array([max(0.0, 100 * (1 - b / a)) for a, b in pairs])
+
+
+def _lose(scan: Scan, deformed: Deformed, name: str) -> Array | None:
+    """Returns what each height of a body has lost; None where it cannot be told."""
+    place = next(v for v in deformed.truth["vertebrae"] if v["level"] == name)
+    body: Body | None = scan.column.found.bodies.get(name)
+    if body is None or not place["in_view"]:
+        return None
+    before, after = measure_heights(body), Heights(**place["heights_mm"])
+    known = (before.anterior, before.middle, before.posterior, after.anterior, after.middle, after.posterior)
+    if not all(known):
+        return None
+    if name not in deformed.deformation.changes:
+        return np.zeros(3)
+    return lost_shares(before, after)
+
+
+#: Centre and frame of a body, and what geometry reads of it.
+Place = tuple[Array, Array, dict[str, Any]]
+
+
+def outline_drawn(image: Image, centers_mm: Mapping[str, Array]) -> tuple[Mask, Spine, Outlines]:
+    """Outlines the vertebrae of a drawn scan with the shipped network.
+
+    Args:
+        image: The scan.
+        centers_mm: Level -> (3,) about the centre of its body, LPS mm, from the head down.
+
+    Returns:
+        VerSe numbers on the scan's grid, the vertebrae, and their outlines as they were before.
+    """
+    network, canvas = load("outline", threads=1), Canvas(image.geometry)
+    points = np.array(list(centers_mm.values()))
+    frames, vertebrae = column_frames(points), []
+    for place, name in enumerate(centers_mm):
+        others = np.delete(points, place, axis=0)
+        patch = outline_one(image, network, center_mm=points[place], frame=frames[place], others_mm=others)
+        if canvas.add(patch, level(name).label):
+            x, y, z = points[place]
+            complete = not patch.body_is_cut
+            vertebrae.append(Vertebra(name, (float(x), float(y), float(z)), 1.0, complete=complete))
+    return Mask(canvas.labels, image.geometry), Spine(tuple(vertebrae)), canvas.outlines
+
+
+def _draw_centers(deformed: Deformed, rng: np.random.Generator) -> dict[str, Array]:
+    """Returns level -> centre of each body in view as a detector may find it."""
+    return {
+        entry["level"]: np.array(entry["center_mm"]) + rng.normal(0, FOUND_SD_MM, 3)
+        for entry in deformed.truth["vertebrae"]
+        if entry["in_view"] and entry["level"] != "S"
+    }
+
+
+def measure_places(mask: Mask, spine: Spine, outlines: Outlines | None = None) -> dict[str, Place]:
+    """Returns level -> centre, frame and geometry's reading of a column, all from its outlines."""
+    spine = grade_fractures(measure(None, mask, spine, outlines=outlines))
+    places = {}
+    for vertebra in spine.vertebrae:
+        if vertebra.frame is None or vertebra.fracture is None or not vertebra.fracture.evaluable:
+            continue
+        reading = asdict(vertebra.fracture)
+        places[vertebra.level] = (np.array(vertebra.center_mm), vertebra.frame.matrix(), reading)
+    return places
+
+
+def _true_places(scan: Scan, deformed: Deformed, rng: np.random.Generator) -> dict[str, Place]:
+    """Returns level -> centre and frame of each whole body, as simulated and then off by a little."""
+    places: dict[str, Place] = {}
+    for entry in deformed.truth["vertebrae"]:
+        corners = entry.get("corners_mm", {}).get("lateral")
+        if corners is None or entry["level"] not in scan.intact:
+            continue
+        points = {key: np.array(value) for key, value in corners.items()}
+        back = points["superior_back"] + points["inferior_back"]
+        front = points["superior_front"] + points["inferior_front"]
+        axes = scan.column.axes[scan.column.index(entry["level"])] @ np.array(entry["rotation"]).T
+        posterior = (back - front) / np.linalg.norm(back - front)
+        superior = np.cross(axes[0], posterior)
+        superior /= np.linalg.norm(superior)
+        frame = np.stack([np.cross(posterior, superior), posterior, superior])
+        center = (back + front) / 4 + rng.normal(0, OFF_MM) @ frame
+        places[entry["level"]] = (center, augment.rotation(rng, OFF_DEG) @ frame, {})
+    return places

@@ -1,0 +1,27 @@
+"""A phantom column to draw collapse from."""
+
+import numpy as np
+
+from spinelab.train.fracture_draws import open_scan
+from spinelab.train.prepare import Prepared
+from tests.phantom import make_phantom
+
+LEVELS = ("T12", "L1", "L2", "L3")
+
+
+def open_phantom(name="phantom", *, seed=0):
+    """A scan of four bodies on a 2 mm grid."""
+    made = make_phantom(levels=LEVELS, spacing_mm=(2, 2, 2), seed=seed)
+    nothing = np.zeros((0, 3))
+    prepared = Prepared(
+        name=name,
+        image=np.round(made.image.array).astype(np.int16),
+        painted=False,
+        vertebrae=made.mask.array,
+        tissue=np.zeros(made.mask.array.shape, np.uint8),
+        spacing_mm=np.array(made.mask.spacing_mm),
+        centers=nothing,
+        labels=np.zeros(0, np.int64),
+        named=True,
+    )
+    return open_scan(prepared)
