@@ -71,6 +71,8 @@ def test_unlabelled_scans_are_all_there_are_or_those_of_the_persons_a_split_name
     split = tmp_path / "split.json"
     split.write_text(json.dumps({"unlabelled": {"set": ["set_1"]}}))
     assert [case.name for case in choose_unlabelled([tmp_path / "scans"], split)] == ["set_1_t2"]
+    split.write_text(json.dumps({"held_out": {"set": ["set_1"]}}))
+    assert [case.name for case in choose_unlabelled([tmp_path / "scans"], split)] == ["set_12_t2", "set_2_t2"]
 
 
 def test_unlabelled_scans_and_painted_maps_enter_and_broken_scans_are_named(tmp_path, monkeypatch):

@@ -27,6 +27,7 @@ from spinelab.volume import Image
 from tests.train.mr_folder import GRID, STARTS, make_mask, write_person
 
 SPLIT = Path(spinelab.train.__file__).parent / "development_mr.json"
+SHIPPED = SPLIT.with_name("shipped_mr.json")
 
 
 def test_scans_are_labelled_where_a_mask_lies_beside(tmp_path):
@@ -88,6 +89,14 @@ def test_the_split_names_every_person_once():
     every = [name for names in groups for name in names]
     assert len(every) == len(set(every)) == 26 + 9 + 5
     assert len(split["labelled"]["lumbar_dixon"]) == 8
+
+
+def test_whom_development_held_out_the_shipped_weights_do_not_see_either():
+    split, shipped = (json.loads(path.read_text(encoding="utf-8")) for path in (SPLIT, SHIPPED))
+    held_out = {name for names in shipped["held_out"].values() for name in names}
+    assert {name for names in split["held_out"].values() for name in names} < held_out
+    assert not held_out & {name for names in shipped["labelled"].values() for name in names}
+    assert len(held_out) == 9 + 4 + 16
 
 
 def write_centers(folder, name, labels=(22, 23, 24)):

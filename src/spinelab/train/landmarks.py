@@ -155,13 +155,18 @@ def choose_labelled(folders: Sequence[Path], split: Path | None) -> list[MrCase]
 def choose_unlabelled(folders: Sequence[Path], split: Path | None) -> list[MrCase]:
     """Lists the scans of folders that may be used without labels: those a split names, or all.
 
-    A split names persons: all scans whose file name begins with one are meant.
+    A split names persons: all scans whose file name begins with one are meant. One without "unlabelled"
+    allows all but those "held_out".
     """
     cases = [case for folder in folders for case in find_unlabelled(folder)]
     if split is None:
         return cases
-    wanted = tuple(f"{name}_" for name in _named_by(split, "unlabelled"))
-    return [case for case in cases if f"{case.name}_".startswith(wanted)]
+    wanted, barred = (tuple(f"{n}_" for n in _named_by(split, key)) for key in ("unlabelled", "held_out"))
+    return [
+        case
+        for case in cases
+        if not f"{case.name}_".startswith(barred) and (not wanted or f"{case.name}_".startswith(wanted))
+    ]
 
 
 def _named_by(split: Path, key: str) -> set[str]:
