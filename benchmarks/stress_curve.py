@@ -30,16 +30,14 @@ from spinelab.simulate.curve_shapes import draw_shape
 from spinelab.simulate.deformation import AIR_HU, deform
 from spinelab.simulate.deformity import CurveRequest, draw_deformity
 from spinelab.simulate.field import compute_field
-from spinelab.simulate.polyrigid import BlockShape, PolyrigidFlow
 from spinelab.simulate.posture import MOST_BEND_DEG, largest_bend_deg, pose_column
+from spinelab.simulate.random_flow import flow_of_boxes
 from spinelab.simulate.truth import spine_of_truth
 from spinelab.tasks.segment import SegmentOptions
 from spinelab.volume import Image
 
 ROOT = Path(__file__).parents[1]
 ANGLES = (0, 15, 30, 45, 60, 75)
-#: Half height of a body as a share of its half width, for columns known by their centres alone.
-HEIGHT_OF_WIDTH = 0.65
 COLORS = ("tab:gray", "tab:blue", "tab:green")
 METRICS = ("found", "named right", "Dice", "all right")
 
@@ -77,11 +75,7 @@ def bend_centers(scan: Image, truth: Reading, cobb_deg: float, seed: int) -> tup
             break
     else:
         raise InputError(f"{cobb_deg:g} degrees over {names[0]} to {names[-1]} would fold the tissue")
-    shapes = [
-        BlockShape(center, axes, np.array([*half, HEIGHT_OF_WIDTH * half[0]]))
-        for center, axes, half in zip(chain.centers_mm, chain.axes, chain.half_mm, strict=True)
-    ]
-    field = compute_field(PolyrigidFlow(shapes, motions), scan.geometry)
+    field = compute_field(flow_of_boxes(chain, motions), scan.geometry)
     moved = {
         label: motion.apply(np.array(truth.centers_mm[label]))
         for label, motion in zip(labels, motions, strict=True)

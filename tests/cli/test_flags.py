@@ -1,6 +1,7 @@
 """Flags come from the options dataclass alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
 import typer
@@ -81,3 +82,53 @@ def test_help_lists_flag_text_and_default():
 def test_values_the_options_refuse_are_told():
     with pytest.raises(InputError, match="options do not fit: level_count must not be negative; see --help"):
         command(name="a", level_count=-1, fast=False)
+
+
+@dataclass(frozen=True)
+class Inner:
+    """What.
+
+    Attributes:
+        size_mm: How large.
+        parts: What of; repeatable.
+    """
+
+    size_mm: float | None = None
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outer:
+    """How.
+
+    Attributes:
+        inner: What.
+        side: Which side.
+    """
+
+    inner: Inner = field(default_factory=Inner)
+    side: Literal["left", "right"] | None = None
+
+
+@with_flags(Outer, names={"size_mm": "size"})
+def nested(*, options: Outer) -> None:
+    """Does more."""
+    seen.append(options)
+
+
+def test_fields_of_options_within_options_are_flags_too():
+    other = typer.Typer(rich_markup_mode=None)
+    other.command()(nested)
+
+    def call(*arguments):
+        seen.clear()
+        return CliRunner().invoke(other, list(arguments))
+
+    assert call().exit_code == 0
+    assert seen == [Outer()]
+    assert call("--size", "3", "--parts", "a", "--parts", "b", "--side", "left").exit_code == 0
+    assert seen == [Outer(Inner(3.0, ("a", "b")), "left")]
+    wrong = call("--side", "up")
+    assert wrong.exit_code == 2
+    assert "'up' is not one of 'left', 'right'" in wrong.output
+    assert not seen

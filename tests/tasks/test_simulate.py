@@ -8,7 +8,7 @@ import pytest
 from spinelab.errors import InputError, ModalityError
 from spinelab.io import read, read_mask, verse, write_image, write_mask
 from spinelab.simulate.deformity import CurveRequest
-from spinelab.tasks.simulate import SimulateOptions, parse_findings, simulate_files
+from spinelab.tasks.simulate import SimulateOptions, TypedFindings, simulate_files
 from tests.phantom import make_phantom
 
 LEVELS = ("T12", "L1", "L2", "L3")
@@ -62,7 +62,7 @@ def test_angles_from_a_file_and_findings_alone(files, tmp_path):
     truth = tmp_path / "a/case_0000_truth.json"
     simulate_files(*files, tmp_path / "a", SimulateOptions(angles=angles))
     assert json.loads(truth.read_text())["deformity"]["sagittal_deg"] == {"T12": 8.0, "L3": -8.0}
-    findings = parse_findings("collapse", ["L1:wedge:30"])
+    findings = TypedFindings(collapse=("L1:wedge:30",))
     simulate_files(*files, tmp_path / "b", SimulateOptions(findings=findings))
     told = json.loads((tmp_path / "b/case_0000_truth.json").read_text())
     assert told["findings"][0]["level"] == "L1"
@@ -71,12 +71,12 @@ def test_angles_from_a_file_and_findings_alone(files, tmp_path):
 
 def test_unknown_sides_are_not_told_and_cannot_be_asked_for(files, tmp_path):
     curve = CurveRequest(cobb_deg=25.0)
-    simulate_files(*files, tmp_path / "out", SimulateOptions(curve, sides_known=False))
+    simulate_files(*files, tmp_path / "out", SimulateOptions(curve, unknown_sides=True))
     truth = json.loads((tmp_path / "out/case_0000_truth.json").read_text())
     assert truth["cobb_deg"][0]["convex"] is None
     sided = CurveRequest(cobb_deg=25.0, side="left")
     with pytest.raises(InputError, match=r"left and right are not known .* so no side can be asked"):
-        simulate_files(*files, tmp_path / "no", SimulateOptions(sided, sides_known=False))
+        simulate_files(*files, tmp_path / "no", SimulateOptions(sided, unknown_sides=True))
 
 
 def test_refusals(files, tmp_path):
@@ -116,7 +116,7 @@ def test_an_mr_is_taken_for_one_and_not_for_a_ct(files, tmp_path):
 )
 def test_findings_that_cannot_be_parsed(kind, text, message):
     with pytest.raises(InputError, match=message):
-        parse_findings(kind, [text])
+        TypedFindings(**{kind: (text,)})
 
 
 def test_every_kind_of_finding_is_parsed():
@@ -127,5 +127,16 @@ def test_every_kind_of_finding_is_parsed():
         "osteophytes": "L3:4",
         "sclerosis": "L4:3:200",
     }
-    levels = [parse_findings(kind, [text])[0].level for kind, text in texts.items()]
-    assert levels == ["L1", "L4", "L5", "L3", "L4"]
+    found = TypedFindings(**{kind: (text, text) for kind, text in texts.items()}).parse()
+    assert [finding.level for finding in found] == [
+        "L1",
+        "L1",
+        "L5",
+        "L5",
+        "L4",
+        "L4",
+        "L3",
+        "L3",
+        "L4",
+        "L4",
+    ]

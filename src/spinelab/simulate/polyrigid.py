@@ -31,6 +31,8 @@ BORDER_MM, SHAPE_STEP_MM = 8.0, 1.5
 #: Close to a piece others farther than this do not matter, fading over the last part.
 OUT_OF_MIND_MM, FADE_MM = 90.0, 30.0
 _CHUNK = 8192
+#: Midpoint steps a motion is cut into.
+STEPS = 4
 
 
 class Shape(Protocol):
@@ -158,7 +160,7 @@ class PolyrigidFlow:
         shapes: Sequence[Shape],
         motions: Sequence[RigidMotion],
         *,
-        steps: int = 4,
+        steps: int = STEPS,
         threads: int = THREADS,
     ) -> None:
         self.threads = threads

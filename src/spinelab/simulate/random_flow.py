@@ -11,9 +11,10 @@ import numpy as np
 from spinelab.anatomy import ORDER
 from spinelab.simulate.column import BODY_SHARES, HALF_BODY, Chain, chain_centers
 from spinelab.simulate.curve_shapes import Severity, draw_shape
-from spinelab.simulate.polyrigid import BlockShape, PolyrigidFlow
+from spinelab.simulate.polyrigid import STEPS, BlockShape, PolyrigidFlow
 from spinelab.simulate.posture import MOST_BEND_DEG, largest_bend_deg, pose_column
 from spinelab.simulate.rigid import Array, RigidMotion
+from spinelab.simulate.threads import THREADS
 
 #: The column a shape is drawn for: names beyond it (L6, T13) take the angles of their neighbour.
 _DRAWN = (
@@ -55,13 +56,26 @@ def draw_flow(
     chain = chain_centers(levels, centers_mm)
     tilts = chain.tilts_deg() + _draw_tilts(chain, rng, options)
     motions = _limit(chain, tilts)
+    flow = flow_of_boxes(chain, motions, steps=3, threads=1)
+    moved = np.array([m.apply(c) for m, c in zip(motions, chain.centers_mm, strict=True)])
+    return flow, moved
+
+
+def flow_of_boxes(
+    chain: Chain, motions: Sequence[RigidMotion], *, steps: int = STEPS, threads: int = THREADS
+) -> PolyrigidFlow:
+    """Returns the motion of all space about a column of which only centres are known.
+
+    Args:
+        chain: As `chain_centers` makes it.
+        motions: The rigid motion of each vertebra.
+        steps, threads: See `PolyrigidFlow`.
+    """
     shapes = [
         BlockShape(center, axes, np.array([*half, _HEIGHT_OF_WIDTH * half[0]]))
         for center, axes, half in zip(chain.centers_mm, chain.axes, chain.half_mm, strict=True)
     ]
-    flow = PolyrigidFlow(shapes, motions, steps=3, threads=1)
-    moved = np.array([m.apply(c) for m, c in zip(motions, chain.centers_mm, strict=True)])
-    return flow, moved
+    return PolyrigidFlow(shapes, motions, steps=steps, threads=threads)
 
 
 def _draw_tilts(chain: Chain, rng: np.random.Generator, options: RandomDeformity) -> Array:

@@ -1,7 +1,7 @@
 """A scan and its mask in, deformed scans with their truth out."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from spinelab.measurement import measure
 from spinelab.measurement.named_mask import spine_of_mask
 from spinelab.report.before_after import write_before_after
 from spinelab.simulate.changes import Finding
+from spinelab.simulate.collapse import Collapse
 from spinelab.simulate.column import SourceColumn, find_source_column
 from spinelab.simulate.deformation import Deformed, deform
 from spinelab.simulate.deformity import (
@@ -24,6 +25,7 @@ from spinelab.simulate.deformity import (
     read_deformity,
     request_to_dict,
 )
+from spinelab.simulate.degeneration import DiscNarrowing, EndplateSclerosis, Osteophytes, Slip
 from spinelab.simulate.radiograph import CORNERS, View, project
 from spinelab.simulate.truth import spine_of_truth
 from spinelab.spine import Spine
@@ -34,28 +36,74 @@ Modality = Literal["auto", "ct", "mr"]
 
 
 @dataclass(frozen=True)
+class TypedFindings:
+    """Findings as they are typed, such as ``L1:wedge:30`` for a collapse; each may be given several times.
+
+    Attributes:
+        collapse: LEVEL:wedge, LEVEL:biconcave or LEVEL:crush, then :PERCENT of height lost.
+        slip: LEVEL:MM the vertebra slips forward on the one below.
+        narrow: LEVEL:PERCENT of the height lost by the disc below.
+        osteophytes: LEVEL:MM of the rims' growth.
+        sclerosis: LEVEL:DEPTH_MM:HU below the endplates.
+
+    Raises:
+        InputError: Not of that form.
+    """
+
+    collapse: tuple[str, ...] = ()
+    slip: tuple[str, ...] = ()
+    narrow: tuple[str, ...] = ()
+    osteophytes: tuple[str, ...] = ()
+    sclerosis: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.parse()
+
+    def parse(self) -> tuple[Finding, ...]:
+        """Returns the findings that were typed."""
+        makers: dict[str, tuple[str, Callable[..., Finding]]] = {
+            "collapse": ("LEVEL:SHAPE:PERCENT", lambda a, b, c: Collapse(a, b, float(c))),
+            "slip": ("LEVEL:MM", lambda a, b: Slip(a, float(b))),
+            "narrow": ("LEVEL:PERCENT", lambda a, b: DiscNarrowing(a, float(b))),
+            "osteophytes": ("LEVEL:MM", lambda a, b: Osteophytes(a, float(b))),
+            "sclerosis": ("LEVEL:DEPTH_MM:HU", lambda a, b, c: EndplateSclerosis(a, float(b), float(c))),
+        }
+        found = []
+        for kind, (form, make) in makers.items():
+            for text in getattr(self, kind):
+                parts = text.split(":")
+                if len(parts) != len(form.split(":")):
+                    raise InputError(f"--{kind} {text}: wanted {form}")
+                try:
+                    found.append(make(*parts))
+                except ValueError as error:
+                    raise InputError(f"--{kind} {text}: wanted {form} with numbers") from error
+        return tuple(found)
+
+
+@dataclass(frozen=True)
 class SimulateOptions:
     """What to simulate.
 
     Attributes:
         curve: The curve wanted; without any wish the columns are drawn as they occur.
-        angles: CSV file with angles a level, instead of a curve.
+        angles: CSV file with level and coronal_deg, sagittal_deg, axial_deg to add, instead of a curve.
         findings: Collapses, slips and the like.
         count: How many scans to make.
         seed: Seed of the first; the next ones count up.
-        modality: "ct", "mr" or "auto": CT where the voxels look like HU.
-        sides_known: False where the file's left and right are not to be trusted.
-        grow: Make the grid larger where vertebrae would leave it.
-        radiograph: Write AP and lateral films too.
+        modality: ct, mr or auto: CT where the voxels look like HU.
+        unknown_sides: Left and right of the scan are not to be trusted.
+        grow: Enlarge the grid so that no vertebra leaves it.
+        radiograph: Write AP and lateral films with corner points too.
     """
 
     curve: CurveRequest = field(default_factory=CurveRequest)
     angles: Path | None = None
-    findings: tuple[Finding, ...] = ()
+    findings: TypedFindings = field(default_factory=TypedFindings)
     count: int = 1
     seed: int = 0
     modality: Modality = "auto"
-    sides_known: bool = True
+    unknown_sides: bool = False
     grow: bool = False
     radiograph: bool = False
 
@@ -125,7 +173,7 @@ def simulate_files(
 def _check(options: SimulateOptions) -> None:
     if options.count < 1:
         raise InputError(f"a count of {options.count} was asked for; wanted at least 1")
-    if options.curve.side is not None and not options.sides_known:
+    if options.curve.side is not None and options.unknown_sides:
         raise InputError(
             "left and right are not known in this scan, so no side can be asked for; leave the side open"
         )
@@ -150,17 +198,18 @@ def _simulate(
     image: Image, labels: Mask, column: SourceColumn, options: SimulateOptions, seed: int
 ) -> Deformed:
     deformity: Deformity
+    findings = options.findings.parse()
     if options.angles is not None:
-        deformity = read_deformity(options.angles, options.findings)
-    elif options.findings and not request_to_dict(options.curve):
-        deformity = Deformity(findings=options.findings)
+        deformity = read_deformity(options.angles, findings)
+    elif findings and not request_to_dict(options.curve):
+        deformity = Deformity(findings=findings)
     else:
         rng = np.random.default_rng(seed)
-        deformity = draw_deformity(column, options.curve, rng, findings=options.findings)
+        deformity = draw_deformity(column, options.curve, rng, findings=findings)
     deformed = deform(image, labels, deformity, column=column, grow=options.grow)
     head = {"simulated": True, "seed": seed, "request": request_to_dict(options.curve)}
     truth: dict[str, Any] = head | deformed.truth
-    if not options.sides_known:
+    if options.unknown_sides:
         for curve in truth["cobb_deg"]:
             curve["convex"] = None
     return replace(deformed, truth=truth)
@@ -216,45 +265,11 @@ def _describe(options: SimulateOptions) -> dict[str, Any]:
     return {
         "curve": request_to_dict(options.curve),
         "angles": None if options.angles is None else options.angles.name,
-        "findings": [finding.to_dict() for finding in options.findings],
+        "findings": [finding.to_dict() for finding in options.findings.parse()],
         "count": options.count,
         "seed": options.seed,
         "modality": options.modality,
-        "sides_known": options.sides_known,
+        "sides_known": not options.unknown_sides,
         "grow": options.grow,
         "radiograph": options.radiograph,
     }
-
-
-def parse_findings(kind: str, texts: Sequence[str]) -> tuple[Finding, ...]:
-    """Parses findings as they are typed, such as ``L1:wedge:30`` for a collapse.
-
-    Args:
-        kind: "collapse" (LEVEL:SHAPE:PERCENT), "narrow" (LEVEL:PERCENT), "slip" (LEVEL:MM), "osteophytes"
-            (LEVEL:MM) or "sclerosis" (LEVEL:DEPTH_MM:HU).
-        texts: One for each.
-
-    Raises:
-        InputError: Not of that form.
-    """
-    from spinelab.simulate.collapse import Collapse
-    from spinelab.simulate.degeneration import DiscNarrowing, EndplateSclerosis, Osteophytes, Slip
-
-    makers: dict[str, tuple[str, Callable[..., Finding]]] = {
-        "collapse": ("LEVEL:SHAPE:PERCENT", lambda a, b, c: Collapse(a, b, float(c))),
-        "narrow": ("LEVEL:PERCENT", lambda a, b: DiscNarrowing(a, float(b))),
-        "slip": ("LEVEL:MM", lambda a, b: Slip(a, float(b))),
-        "osteophytes": ("LEVEL:MM", lambda a, b: Osteophytes(a, float(b))),
-        "sclerosis": ("LEVEL:DEPTH_MM:HU", lambda a, b, c: EndplateSclerosis(a, float(b), float(c))),
-    }
-    form, make = makers[kind]
-    found = []
-    for text in texts:
-        parts = text.split(":")
-        if len(parts) != len(form.split(":")):
-            raise InputError(f"--{kind} {text}: wanted {form}")
-        try:
-            found.append(make(*parts))
-        except ValueError as error:
-            raise InputError(f"--{kind} {text}: wanted {form} with numbers") from error
-    return tuple(found)
