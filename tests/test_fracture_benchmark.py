@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from spinelab.spine import Fracture, Heights
-from spinelab.volume import Geometry, Mask
+from spinelab.volume import Geometry, Image, Mask
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import fracture_geometry as benchmark  # noqa: E402
+import fracture_networks as networks  # noqa: E402
 
 
 def answer(truth, found, grade, *, shape="wedge", probability=0.5, error=None):
@@ -81,3 +82,33 @@ def test_alarms_are_counted_with_what_a_look_said():
         "1 false alarms in 49 unaltered bodies."
     )
     assert "flattened" in lines[4]
+
+
+def test_no_person_is_both_tuned_on_and_reported():
+    named = [*benchmark.CT_MASKS, *benchmark.LABEL_MAPS]
+    train, held_out = ({n for n in named if benchmark.is_in_split(n, s)} for s in ("train", "held-out"))
+    assert {"verse_005", "totalseg_abdomen", "bdmap_31"} <= held_out
+    assert {"sample001", "verse_009"} <= train
+    assert not train & held_out
+    assert not set(networks.CASES) & train
+
+
+def test_averaged_slices_are_means_of_what_lies_in_them():
+    array = np.broadcast_to(np.array([0, 10, 20, 30, 40, 50, 60], np.int16), (2, 2, 7))
+    thin = Image(np.ascontiguousarray(array), Geometry.from_spacing((2, 2, 7), (1, 1, 1)), "CT")
+    thick = networks.average(thin, 2.0, 1.0)
+    assert thick.array[0, 0].tolist() == [15, 35, 55]
+    assert thick.geometry.index_to_world(np.zeros(3))[2] == pytest.approx(1.5)
+    assert networks.average(thin, 2.5, 0.0).array[0, 0].tolist() == [8, 32]  # (0 + 10 + 20 / 2) / 2.5, (20 / 2 + 30 + 40) / 2.5
+
+
+def test_errors_of_heights_by_slices_ways_and_collapse():
+    answers = [
+        networks.Answer(way, slice_mm, collapsed, errors)
+        for slice_mm in networks.SLICES_MM
+        for collapsed in (False, True)
+        for way, errors in (("mask", (2.0, -4.0, 0.0)), ("outlines", (1.0, 1.0, 1.0)))
+    ]
+    lines = networks.render([*answers, networks.Answer("mask", 5.0, True, None)])
+    assert lines[-2] == "| 5.0 | collapsed | mask | 1 (1) | 2.0 | +2.0, -4.0, +0.0 | 0.0 | 4.0 |"
+    assert lines[-1] == "| 5.0 | collapsed | outlines | 1 (0) | 1.0 | +1.0, +1.0, +1.0 | 0.0 | 1.0 |"
