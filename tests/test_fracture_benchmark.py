@@ -99,7 +99,7 @@ def test_averaged_slices_are_means_of_what_lies_in_them():
     thick = networks.average(thin, 2.0, 1.0)
     assert thick.array[0, 0].tolist() == [15, 35, 55]
     assert thick.geometry.index_to_world(np.zeros(3))[2] == pytest.approx(1.5)
-    assert networks.average(thin, 2.5, 0.0).array[0, 0].tolist() == [8, 32]  # (0 + 10 + 20 / 2) / 2.5, (20 / 2 + 30 + 40) / 2.5
+    assert networks.average(thin, 2.5, 0.0).array[0, 0].tolist() == [8, 32]  # halves of 20 in each
 
 
 def test_errors_of_heights_by_slices_ways_and_collapse():
