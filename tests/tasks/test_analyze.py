@@ -12,11 +12,13 @@ from spinelab.errors import OutputError, SpinelabError, UnreadableError
 from spinelab.io import read_mask, read_spine
 from spinelab.spine import Spine
 from spinelab.tasks import analyze as task
+from spinelab.tasks import landmarks
 from spinelab.tasks.analyze import OUTPUTS, analyze, analyze_image, segment_scan
 from spinelab.tasks.segment import Segmentation, SegmentOptions
 from spinelab.volume import Mask
 from tests.phantom import make_phantom
 from tests.scan_files import save_scan, truth_for
+from tests.tasks.mr_scans import LABELS, Answers, centers, make_scan
 
 SCHEMA = json.loads(files("spinelab").joinpath("spine.schema.json").read_text("utf-8"))
 
@@ -129,7 +131,7 @@ def test_an_unreadable_scan_leaves_no_folder(tmp_path):
 
 @pytest.mark.usefixtures("_known")
 def test_a_failure_late_on_leaves_nothing_half_written(scan, tmp_path, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise OutputError("no room")
 
     monkeypatch.setattr(task, "write_report", fail)
@@ -160,3 +162,17 @@ def test_the_manifest_names_the_weights_used_and_not_their_path(phantom, scan, t
     assert found.spine.manifest["weights_sha256"] == {"locate": "ef"}
     assert found.spine.manifest["options"]["weights"] == "my-run"
     assert str(tmp_path) not in json.dumps(found.spine.manifest)
+
+
+def test_an_mr_is_recognised_and_marked(tmp_path, monkeypatch):
+    monkeypatch.setattr(landmarks.models, "load", lambda *_, **__: Answers(centers(), LABELS))
+    monkeypatch.setattr(landmarks.models, "weights_digest", lambda folder: {"landmarks": "ab"})
+    scan = save_scan(make_scan(), tmp_path / "spine_t2.nii.gz")
+    found = analyze(scan, tmp_path / "out", options=SegmentOptions(threads=1))
+    assert found.mask is None
+    assert found.spine.levels == ("L1", "L2", "L3", "L4", "L5")
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "spine_t2" + ending for ending in landmarks.OUTPUTS.values()
+    }
+    assert any(line.startswith("Taken for an MR") for line in found.spine.warnings)
+    assert set(found.spine.manifest["seconds"]) == {"read", "locate", "write", "report"}

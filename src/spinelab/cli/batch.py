@@ -1,13 +1,17 @@
-"""Several scans one after the other: the broken ones are named and skipped."""
+"""Several scans in one run: the broken ones are named and skipped."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import typer
 
 from spinelab.cli.console import complain, progress_bar, say, say_json
+from spinelab.cli.overlap import Stage, overlap
 from spinelab.errors import InputError, SpinelabError
+from spinelab.io.picture import is_picture
+from spinelab.io.reading import is_volume
 from spinelab.spine import Spine
 from spinelab.tasks.analyze import Progress
 from spinelab.tasks.manifest import stem_of
@@ -29,7 +33,7 @@ Work = Callable[[Path, Progress | None], Result]
 
 
 def run_batch(scans: Sequence[Path], work: Work, *, quiet: bool, as_json: bool) -> None:
-    """Calls ``work(scan, progress)`` for each scan, prints what came of it, exits with 2 if any failed.
+    """Calls ``work(scan, progress)`` for each scan, one after the other; see `report_batch`.
 
     Args:
         scans: Paths as given.
@@ -41,27 +45,74 @@ def run_batch(scans: Sequence[Path], work: Work, *, quiet: bool, as_json: bool) 
         InputError: Two scans would write files of one name.
     """
     _check_stems(scans)
+
+    def do(scan: Path) -> Result:
+        with progress_bar(scan.name, quiet=quiet) as progress:
+            return work(scan, progress)
+
+    report_batch(((scan, partial(do, scan)) for scan in scans), len(scans), quiet=quiet, as_json=as_json)
+
+
+def run_stages(scans: Sequence[Path], stages: Sequence[Stage], *, quiet: bool, as_json: bool) -> None:
+    """Runs scans through stages that overlap (reading, computing, writing); see `report_batch`.
+
+    Args:
+        scans: Paths as given, the first stage's input.
+        stages: Each takes what the one before returned; the last returns what came of a scan.
+        quiet: Print no text.
+        as_json: Print one JSON document for all scans.
+
+    Raises:
+        InputError: Two scans would write files of one name.
+    """
+    _check_stems(scans)
+    report_batch(overlap(scans, stages), len(scans), quiet=quiet, as_json=as_json)
+
+
+def report_batch(
+    results: Iterator[tuple[Path, Callable[[], Result]]], count: int, *, quiet: bool, as_json: bool
+) -> None:
+    """Prints what came of each scan, names those that failed, exits with 2 if any did.
+
+    Args:
+        results: The scan, and a function that returns what came of it or raises why nothing did.
+        count: How many there are.
+        quiet: Print no text.
+        as_json: Print one JSON document for all scans.
+    """
     done: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
-    for scan in scans:
+    for scan, result_of in results:
         try:
-            with progress_bar(scan.name, quiet=quiet) as progress:
-                result = work(scan, progress)
+            result = result_of()
         except Exception as error:
-            if len(scans) == 1 and not (as_json and isinstance(error, SpinelabError)):
+            if count == 1 and not (as_json and isinstance(error, SpinelabError)):
                 raise
             failed.append({"input": scan.name, "error": _tell(error)})
             complain(f"{scan.name}: {_tell(error)}")
             continue
-        done.append(_entry(scan, result))
+        if as_json:
+            done.append(_entry(scan, result))
         if not quiet and not as_json:
             _print_result(scan, result)
     if as_json:
         say_json({"results": done, "failed": failed})
-    if len(scans) > 1 and failed:
-        complain(f"{len(failed)} of {len(scans)} scans failed: {', '.join(f['input'] for f in failed)}")
+    if count > 1 and failed:
+        complain(f"{len(failed)} of {count} scans failed: {', '.join(f['input'] for f in failed)}")
     if failed:
         raise typer.Exit(2)
+
+
+def unfold(paths: Sequence[Path]) -> list[Path]:
+    """Returns the scans meant by paths: a folder of several volume files or pictures stands for all of them.
+
+    A folder of anything else (DICOM, a single volume) is one scan, as for `spinelab.read`.
+    """
+    scans: list[Path] = []
+    for path in paths:
+        inside = sorted(p for p in path.iterdir() if is_volume(p) or is_picture(p)) if path.is_dir() else []
+        scans += inside if len(inside) > 1 else [path]
+    return scans
 
 
 def _tell(error: Exception) -> str:

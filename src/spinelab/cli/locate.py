@@ -5,11 +5,10 @@ from typing import Annotated
 
 import typer
 
-from spinelab.cli.batch import run_batch
+from spinelab.cli.batch import run_stages, unfold
 from spinelab.cli.flags import with_flags
 from spinelab.cli.parameters import AsJson, Out, Quiet, Series
-from spinelab.tasks.analyze import Progress
-from spinelab.tasks.landmarks import LocateOptions, LocateResult, locate_file
+from spinelab.tasks.landmarks import LocateJob, LocateOptions, locate_job, read_job, write_job
 
 
 @with_flags(LocateOptions)
@@ -18,7 +17,8 @@ def locate_scans(
         list[Path],
         typer.Argument(
             metavar="SCAN",
-            help="NIfTI, NRRD, MHA/MHD, DICOM folder or a zip of one; PNG or JPEG of a sagittal slice.",
+            help="NIfTI, NRRD, MHA/MHD, DICOM folder or a zip of one; PNG or JPEG of a sagittal slice; "
+            "a folder of such files.",
         ),
     ],
     *,
@@ -33,7 +33,7 @@ def locate_scans(
 ) -> None:
     """Find and name the vertebrae of one or more spine MRs: centres, corners, discs, certainty."""
 
-    def work(scan: Path, progress: Progress | None) -> LocateResult:
-        return locate_file(scan, out, options=options, series=series, spacing_mm=spacing)
+    def begin(scan: Path) -> LocateJob:
+        return read_job(LocateJob(scan, out, options, series, spacing))
 
-    run_batch(scans, work, quiet=quiet, as_json=as_json)
+    run_stages(unfold(scans), (begin, locate_job, write_job), quiet=quiet, as_json=as_json)

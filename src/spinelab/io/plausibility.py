@@ -23,6 +23,8 @@ _METAL_HU, _METAL_MM3 = 2800, 100.0
 #: What a volume must be for its numbers to be believed, as shares of the voxels looked at.
 _MIN_SOFT, _MIN_NEGATIVE = 0.03, 0.002
 _OFFSET = 1024
+#: Values within so small a range are labels or were normalised.
+_NORMALISED = 40
 _AS_MR = (
     "this task needs CT: give the CT, or convert it again from its DICOM files so that it holds HU; an MR "
     "of the spine goes to spinelab locate"
@@ -71,6 +73,23 @@ def check_ct(image: Image) -> CheckedScan:
     _warn_window(image, warnings)
     info = {key: value for key, value in image.info.items() if key != "warnings"}
     return CheckedScan(replace(image, modality="CT", info=info), tuple(dict.fromkeys(warnings)))
+
+
+def looks_like_mr(image: Image) -> bool:
+    """Tells whether a scan is an MR by its header, or where that does not say by its voxels.
+
+    Without a header an MR is what has hardly any voxel below zero, is not normalised, and is no CT stored
+    with an offset or as wrapped numbers.
+    """
+    known = image.info.get("modality", image.modality)
+    if known != "unknown":
+        return known == "MR"
+    values = _sample(image.array)
+    values = values[np.isfinite(values)]
+    if not values.size or float(values.max() - values.min()) <= _NORMALISED:
+        return False
+    few_below = _share(values, -1e9, -20) < _MIN_NEGATIVE
+    return few_below and not _looks_offset(values) and not _looks_like_ct(_unwrap(values))
 
 
 def _check_size(image: Image, warnings: list[str]) -> None:
@@ -180,7 +199,7 @@ def _unwrap(values: NDArray[Any]) -> NDArray[Any]:
 
 def _refusal(values: NDArray[np.float32], low: float, high: float) -> str:
     found = f"found values from {low:g} to {high:g}"
-    if high - low <= 40:
+    if high - low <= _NORMALISED:
         return f"{found}: a normalised scan or labels, wanted CT in HU (air -1000, water 0); {_AS_MR}"
     if _share(values, -1e9, -20) < _MIN_NEGATIVE:
         return (

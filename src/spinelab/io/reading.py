@@ -41,7 +41,7 @@ def read(path: str | Path, *, series: str | int | None = None) -> Image:
     if path.suffix.lower() == ".zip" or _first_bytes(path) == b"PK\x03\x04":
         with unpacked(path) as folder:
             return _read_folder(folder, path, series)
-    if not _is_volume(path) and is_dicom(path):
+    if not is_volume(path) and is_dicom(path):
         return read_dicom([path], path, series=series)
     if series is not None:
         raise InputError(f"{path} is a single volume; series= is for DICOM folders, leave it out")
@@ -97,14 +97,15 @@ def _first_bytes(path: Path) -> bytes:
         return stream.read(4)
 
 
-def _is_volume(path: Path) -> bool:
+def is_volume(path: Path) -> bool:
+    """Whether a file's name is that of a volume."""
     return path.name.lower().endswith(_VOLUME_SUFFIXES)
 
 
 def _read_folder(folder: Path, called: Path, series: str | int | None) -> Image:
     files = sorted(entry for entry in folder.rglob("*") if entry.is_file())
     if not any(is_dicom(entry) for entry in files):
-        volumes = [entry for entry in files if _is_volume(entry)]
+        volumes = [entry for entry in files if is_volume(entry)]
         if len(volumes) == 1:
             return read(volumes[0], series=series)
         if volumes:

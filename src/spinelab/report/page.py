@@ -26,7 +26,13 @@ from spinelab.volume import Image, Mask
 
 
 def write_report(
-    image: Image, mask: Mask | None, spine: Spine, path: Path, *, title: str | None = None
+    image: Image,
+    mask: Mask | None,
+    spine: Spine,
+    path: Path,
+    *,
+    title: str | None = None,
+    picture: bytes | None = None,
 ) -> None:
     """Writes one self-contained HTML page a clinician reads in a minute.
 
@@ -40,16 +46,20 @@ def write_report(
         path: The HTML file to write.
         title: Heading; without it the file's name less ".html" and "_report". Nothing else that could
             identify a patient is written, and of paths in the manifest only the last part.
+        picture: What `render_views` returned for this spine, if it was drawn already.
 
     Raises:
         OutputError: The file cannot be written.
     """
-    html = render_report(image, mask, spine, title=title or path.stem.removesuffix("_report"))
+    title = title or path.stem.removesuffix("_report")
+    html = render_report(image, mask, spine, title=title, picture=picture)
     with writing(path):
         path.write_text(html, encoding="utf-8")
 
 
-def render_report(image: Image, mask: Mask | None, spine: Spine, *, title: str) -> str:
+def render_report(
+    image: Image, mask: Mask | None, spine: Spine, *, title: str, picture: bytes | None = None
+) -> str:
     """Returns the page of `write_report` as text."""
     from jinja2 import Environment, StrictUndefined
 
@@ -57,21 +67,21 @@ def render_report(image: Image, mask: Mask | None, spine: Spine, *, title: str) 
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.from_string(source).render(_contents(image, mask, spine, title))
+    png = render_views(image, mask, spine) if picture is None else picture
+    told = {"title": title, "picture": base64.b64encode(png).decode("ascii")}
+    return environment.from_string(source).render(told | _contents(image, mask, spine))
 
 
-def _contents(image: Image, mask: Mask | None, spine: Spine, title: str) -> dict[str, Any]:
-    """Everything the template shows."""
+def _contents(image: Image, mask: Mask | None, spine: Spine) -> dict[str, Any]:
+    """What the template shows but for title and picture."""
     told = _tell_outlines(image, mask, spine) if mask is not None else _tell_landmarks(image, spine)
     return {
         **told,
         "marked": mask is None,
-        "title": title,
         "headline": write_headline(spine),
         "numbering": write_numbering(spine),
         "guessed": spine.numbering is not None and not spine.numbering.anchored,
         "warnings": spine.warnings,
-        "picture": base64.b64encode(render_views(image, mask, spine)).decode("ascii"),
         "coronal": has_depth(image),
         "drawing": draw_curves(spine),
         "manifest": flatten_manifest(spine.manifest),
@@ -98,6 +108,7 @@ def _tell_outlines(image: Image, mask: Mask, spine: Spine) -> dict[str, Any]:
             for picture in render_suspicious(image, mask, spine)
         ],
         "rows": [build_row(vertebra) for vertebra in spine.vertebrae],
+        "second_reader": any(v.fracture and v.fracture.network for v in spine.vertebrae),
     }
 
 
@@ -107,6 +118,7 @@ def _tell_landmarks(image: Image, spine: Spine) -> dict[str, Any]:
         "picture_words": describe_landmarks(spine, coronal=has_depth(image)),
         "findings": list_landmark_findings(spine),
         "suspicious": [],
+        "second_reader": False,
         "rows": build_landmark_rows(spine),
     }
 

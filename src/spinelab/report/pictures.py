@@ -41,8 +41,8 @@ def level_color(level: str) -> str:
     return _GREY if region == "sacral" else _PALETTE[ORDER[level] % len(_PALETTE)]
 
 
-def write_preview(image: Image, mask: Mask | None, spine: Spine, path: Path) -> None:
-    """Writes one PNG with the sagittal and the coronal picture along the column.
+def write_preview(image: Image, mask: Mask | None, spine: Spine, path: Path) -> bytes:
+    """Writes one PNG with the sagittal and the coronal picture along the column, and returns it.
 
     The sagittal picture has the front on the left, the coronal one the patient's right on the left, both
     the head at the top. Only the two pictures are sampled, so cost does not grow with the scan. Where the
@@ -60,6 +60,7 @@ def write_preview(image: Image, mask: Mask | None, spine: Spine, path: Path) -> 
     data = render_views(image, mask, spine)
     with writing(path):
         path.write_bytes(data)
+    return data
 
 
 def render_views(image: Image, mask: Mask | None, spine: Spine) -> bytes:

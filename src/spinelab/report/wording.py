@@ -26,8 +26,8 @@ class Row:
 
     Attributes:
         level, color: Name and the colour it has in the pictures.
-        probability, complete, anterior, middle, posterior, loss, loss_kind, grade, chance, density, flags:
-            Cell texts.
+        probability, complete, anterior, middle, posterior, loss, loss_kind, readers, grade, chance, density,
+            flags: Cell texts.
         slip: (side, mm) of each displacement; empty if not measured.
         doubtful, cut, collapsed, slipped: Whether the cell is to stand out.
     """
@@ -41,6 +41,7 @@ class Row:
     posterior: str
     loss: str
     loss_kind: str
+    readers: str
     grade: str
     chance: str
     density: str
@@ -101,6 +102,7 @@ def build_row(vertebra: Vertebra) -> Row:
         posterior=write_number(heights.posterior if heights else None),
         loss=loss,
         loss_kind=kind,
+        readers=write_readers(vertebra.fracture),
         grade=write_grade(vertebra.fracture),
         chance=write_chance(vertebra.fracture),
         density=write_number(vertebra.density.mean_hu if vertebra.density else None, digits=0),
@@ -151,7 +153,17 @@ def write_caption(vertebra: Vertebra) -> str:
     loss = f"{found.height_loss_percent or 0.0:.0f} % ({low:.0f} to {high:.0f}) against {found.reference}"
     grade = f"Genant grade {found.genant_grade}" + (f", {found.shape}" if found.shape else "")
     chance = f"probability of 20 % or more: {write_percent(found.probability or 0.0)}"
+    readers = write_readers(found)
+    loss += f" ({readers})" if readers else ""
     return "; ".join([f"height loss {loss}", grade, chance, *found.reasons])
+
+
+def write_readers(fracture: Fracture | None) -> str:
+    """Returns the loss in per cent each reader alone tells: "outline 8, scan 12"; empty if one read."""
+    if fracture is None or fracture.geometry is None or fracture.network is None:
+        return ""
+    readings = (("outline", fracture.geometry), ("scan", fracture.network))
+    return ", ".join(f"{name} {reading.height_loss_percent:.0f}" for name, reading in readings)
 
 
 def write_chance(fracture: Fracture | None) -> str:

@@ -1,16 +1,18 @@
 """From a scan's file to every output: read, check, outline, name, measure, draw, write."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from spinelab.io import check_ct, read, slicer, table, verse, write_mask, write_spine
 from spinelab.io.outputs import OutputFolder
+from spinelab.io.plausibility import looks_like_mr
 from spinelab.measurement import measure
 from spinelab.models import weights_digest
 from spinelab.report import write_preview, write_report
 from spinelab.spine import Spine
 from spinelab.tasks.fracture import grade_fractures
+from spinelab.tasks.landmarks import LocateJob, LocateOptions, locate_job, write_job
 from spinelab.tasks.manifest import Stopwatch, run_manifest, stem_of
 from spinelab.tasks.segment import Segmentation, SegmentOptions, segment
 from spinelab.volume import Image, Mask
@@ -27,6 +29,10 @@ OUTPUTS = {
     "report": "_report.html",
     "preview": "_preview.png",
 }
+_TAKEN_FOR_MR = (
+    "Taken for an MR, because hardly any voxel is below zero. A CT is to be converted again so that it holds "
+    "HU."
+)
 
 
 @dataclass(frozen=True)
@@ -34,12 +40,12 @@ class AnalyzeResult:
     """What came of one scan.
 
     Attributes:
-        mask: VerSe numbers (i, j, k) on the scan's own grid.
+        mask: VerSe numbers (i, j, k) on the scan's own grid; None for an MR, of which landmarks are found.
         spine: Vertebrae, names, measurements, warnings, manifest.
         files: Kind of output (a key of `OUTPUTS`) -> where it was written.
     """
 
-    mask: Mask
+    mask: Mask | None
     spine: Spine
     files: dict[str, Path]
 
@@ -54,21 +60,35 @@ def analyze(
 ) -> AnalyzeResult:
     """Outlines, names, measures and grades the vertebrae of a CT and writes all results.
 
+    An MR is recognised and goes through `spinelab.tasks.landmarks` instead.
+
     Args:
         path: NIfTI, NRRD, MHA/MHD, DICOM folder or a zip of one.
-        out: Folder for the files in `OUTPUTS`; made if missing. It gets all of them or none.
+        out: Folder for the files in `OUTPUTS` (of an MR those of `landmarks.OUTPUTS`); made if missing. It
+            gets all of them or none.
         options: Device, threads and the like.
         series: Which series, if the DICOM folder holds several.
         progress: Called with the stage's name and its fraction done.
 
     Raises:
-        InputError: The scan cannot be read or is no CT (with its subclasses).
+        InputError: The scan cannot be read or is neither CT nor an MR of a spine (with its subclasses).
         ModelError: The weights are missing or damaged.
         OutputError: The folder cannot be written.
     """
-    source = Path(path)
+    source, tell = Path(path), progress or _ignore
     called = _Called(stem_of(source), source.resolve().name)
-    return _analyze(lambda: read(source, series=series), Path(out), called, options, progress or _ignore)
+    tell("read", 0.0)
+    with called.watch.stage("read"):
+        image = read(source, series=series)
+    if looks_like_mr(image):
+        tell("locate", 0.0)
+        chosen = LocateOptions(options.device, options.threads, options.weights)
+        job = LocateJob(source, Path(out), chosen, image=_say_how_known(image), watch=called.watch)
+        located = write_job(locate_job(job))
+        return AnalyzeResult(None, located.spine, located.files)
+    loaded = [image]
+    del image  # so that the scan as read can go once it is checked
+    return _analyze(loaded.pop, Path(out), called, options, tell)
 
 
 def analyze_image(
@@ -96,18 +116,27 @@ def analyze_image(
     return _analyze(lambda: image, Path(out), _Called(name, name), options, progress or _ignore)
 
 
+def _say_how_known(image: Image) -> Image:
+    """Returns an MR with a warning where no header said that it is one."""
+    if image.modality != "unknown":
+        return image
+    warnings = [line for line in (image.info.get("warnings"), _TAKEN_FOR_MR) if line]
+    return replace(image, info={**image.info, "warnings": "\n".join(warnings)})
+
+
 @dataclass(frozen=True)
 class _Called:
-    """What outputs are named after, and the input's name in the manifest."""
+    """What outputs are named after, the input's name in the manifest, and the seconds so far."""
 
     stem: str
     source: str
+    watch: Stopwatch = field(default_factory=Stopwatch)
 
 
 def _analyze(
     load: Callable[[], Image], target: Path, called: _Called, options: SegmentOptions, tell: Progress
 ) -> AnalyzeResult:
-    watch, stem = Stopwatch(), called.stem
+    watch, stem = called.watch, called.stem
     with OutputFolder(target) as folder:
         image, found = _read_and_segment(load, options, tell, watch)
         with watch.stage("measure"):
@@ -120,8 +149,9 @@ def _analyze(
             _write_data(found.mask, spine, folder, stem)
         with watch.stage("report"):
             tell("report", 0.0)
-            write_preview(image, found.mask, spine, folder.path(stem + OUTPUTS["preview"]))
-            write_report(image, found.mask, spine, folder.path(stem + OUTPUTS["report"]))
+            picture = write_preview(image, found.mask, spine, folder.path(stem + OUTPUTS["preview"]))
+            report = folder.path(stem + OUTPUTS["report"])
+            write_report(image, found.mask, spine, report, picture=picture)
         spine = _with_manifest(spine, called.source, options, watch)
         write_spine(spine, folder.path(stem + OUTPUTS["spine"]))
     tell("report", 1.0)

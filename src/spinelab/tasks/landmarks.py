@@ -112,7 +112,7 @@ def locate(image: Image, options: LocateOptions = LocateOptions()) -> Spine:
 
 @dataclass(frozen=True)
 class LocateJob:
-    """A scan on its way through `STAGES`.
+    """A scan on its way through `read_job`, `locate_job` and `write_job`, which a batch lets overlap.
 
     Attributes:
         source: NIfTI, NRRD, MHA/MHD, DICOM folder or a zip of one; PNG or JPEG of one sagittal slice.
@@ -198,16 +198,11 @@ def write_job(job: LocateJob) -> LocateResult:
         with job.watch.stage("write"):
             verse.write_centroids(spine, image.geometry, folder.path(stem + OUTPUTS["centroids"]))
         with job.watch.stage("report"):
-            preview = folder.path(stem + OUTPUTS["preview"])
-            write_preview(image, None, spine, preview)
-            write_report(image, None, spine, folder.path(stem + OUTPUTS["report"]))
+            picture = write_preview(image, None, spine, folder.path(stem + OUTPUTS["preview"]))
+            write_report(image, None, spine, folder.path(stem + OUTPUTS["report"]), picture=picture)
         spine = _with_manifest(spine, job)
         write_spine(spine, folder.path(stem + OUTPUTS["spine"]))
     return LocateResult(spine, {kind: job.out / (stem + ending) for kind, ending in OUTPUTS.items()})
-
-
-#: What `locate_file` does, one after the other; a batch lets them overlap.
-STAGES = (read_job, locate_job, write_job)
 
 
 def _with_manifest(spine: Spine, job: LocateJob) -> Spine:
