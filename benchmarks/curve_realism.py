@@ -9,6 +9,7 @@ picture shows leans and lines of centres made from them, no films.
 """
 
 import argparse
+import json
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -73,6 +74,7 @@ CLASSIFIERS: dict[str, Callable[[], object]] = {
 class Part:
     """One fifth of the patients left out, and the model of the others."""
 
+    number: int
     held: FilmSets
     train: FilmSets
     model: CurveModel
@@ -82,15 +84,15 @@ class Part:
         return add_reading_noise(rng, self.model.draw_coronal(rng, count), self.model)
 
 
-def read_parts(data: Path) -> list[Part]:
-    """Returns the held-out fifth with the shipped model, then the other fifths, each with its own fit."""
+def read_parts(data: Path, numbers: Sequence[int] = range(PARTS)) -> list[Part]:
+    """Returns the held-out fifth (0) with the shipped model, other fifths each with its own fit."""
     sets, scans = read_film_sets(data), read_vid(data)
     fifths = split_patients(sets.patient)
     parts = []
-    for number in range(PARTS):
+    for number in numbers:
         train = sets.chosen(fifths != number)
         model = build_curve_model(fit(train, scans)) if number else load_curve_model()
-        parts.append(Part(sets.chosen(fifths == number), train, model))
+        parts.append(Part(number, sets.chosen(fifths == number), train, model))
     return parts
 
 
@@ -203,9 +205,9 @@ def match_angles(real: Float, pool: Float, rng: np.random.Generator) -> Float:
     return picked
 
 
-def compare_part(part: Part, rng: np.random.Generator) -> list[dict[str, float]]:
+def compare_part(part: Part) -> list[dict[str, float]]:
     """Returns the AUCs of telling draws, draws of like angle and films of the fit from the fifth left out."""
-    real = part.held.coronal_deg
+    real, rng = part.held.coronal_deg, np.random.default_rng([4, part.number])
     others = (
         part.draw(rng, TIMES * len(real)),
         match_angles(real, part.draw(rng, DRAWS), rng),
@@ -214,9 +216,8 @@ def compare_part(part: Part, rng: np.random.Generator) -> list[dict[str, float]]
     return [classify(real, part.held.patient.tolist(), other) for other in others]
 
 
-def render_classifiers(parts: list[Part], rng: np.random.Generator) -> list[str]:
-    """Returns the table of AUCs for the held-out fifth and over all fifths."""
-    found = [compare_part(part, rng) for part in parts]
+def render_classifiers(found: list[list[dict[str, float]]]) -> list[str]:
+    """Returns the table of AUCs for the held-out fifth and over all fifths, from `compare_part` of each."""
     lines = [
         "| told from films left out by | held out: draws | held out: draws of like angle "
         "| held out: films of the fit | five fifths: draws | five fifths: draws of like angle "
@@ -318,8 +319,10 @@ def draw_picture(held: Float, draws: Float, path: Path) -> None:
     figure.savefig(path, dpi=80)
 
 
-def render(parts: list[Part], draws: Float, rng: np.random.Generator) -> str:
-    """Returns the Markdown section."""
+def render(
+    parts: list[Part], draws: Float, found: list[list[dict[str, float]]], rng: np.random.Generator
+) -> str:
+    """Returns the Markdown section; `found` are the AUCs of each part."""
     held, train = parts[0].held, parts[0].train
     real, fitted = held.coronal_deg, train.coronal_deg
     own = np.abs(three_angles(real)[:, 0] - held.three_cobb_deg.max(axis=1))
@@ -340,7 +343,7 @@ def render(parts: list[Part], draws: Float, rng: np.random.Generator) -> str:
         "",
         *render_shares("apex of the main curve", apex_groups, APEX_GROUPS, (real, fitted, draws)),
         "",
-        *render_classifiers(parts, rng),
+        *render_classifiers(found),
         "",
         f"AUC: {TIMES} draws a film, cross-validated with folds grouped by patient; over fifths: mean "
         "(lowest to highest), the model fitted to the other four each time. Of like angle: chosen from the "
@@ -383,11 +386,20 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=Path(os.environ.get("SPINELAB_DATA", ROOT.parent / "shared" / "data"))
     )
+    parser.add_argument("--part", type=int, help="compare this fifth alone, 0 to 4, and print its AUCs")
+    parser.add_argument(
+        "--found", type=Path, action="append", default=[], help="what --part printed, from 0 to 4: not again"
+    )
     arguments = parser.parse_args()
+    if arguments.part is not None:
+        print(json.dumps(compare_part(read_parts(arguments.data, [arguments.part])[0])))
+        return
     parts = read_parts(arguments.data)
+    told = [json.loads(path.read_text(encoding="utf-8")) for path in arguments.found]
+    found = told + [compare_part(part) for part in parts[len(told) :]]
     rng = np.random.default_rng(0)
     draws = parts[0].draw(rng, DRAWS)
-    text = render(parts, draws, rng)
+    text = render(parts, draws, found, rng)
     print(text)
     if arguments.write is not None:
         picture = arguments.write.parent / "pictures" / "curve_shapes.png"

@@ -81,9 +81,24 @@ def test_a_straight_column_does_not_turn() -> None:
 
 def test_reading_noise_is_two_degrees_and_leaves_the_components_alone() -> None:
     model = load_curve_model()
-    noise = add_reading_noise(np.random.default_rng(0), np.zeros((2000, 17)))
+    middle = float(np.interp(0, model.size_scores, model.size_deg))
+    noise = add_reading_noise(np.random.default_rng(0), np.full((4000, 17), middle)) - middle
+    assert noise.std() == pytest.approx(
+        np.sqrt(np.mean(np.sum(model.reading_basis_deg**2, axis=0))), rel=0.05
+    )
     assert 1.0 < noise.std() < 2.0
-    assert noise @ model.components.T == pytest.approx(np.zeros((2000, len(model.components))), abs=0.05)
+    assert noise @ model.components.T == pytest.approx(np.zeros((4000, len(model.components))), abs=0.1)
+
+
+def test_films_differ_in_their_noise_and_large_curves_have_more_of_it() -> None:
+    model = load_curve_model()
+    rng = np.random.default_rng(0)
+    small, large = (
+        np.sqrt(np.mean((add_reading_noise(rng, np.full((3000, 17), size)) - size) ** 2, axis=1))
+        for size in (6.0, 24.0)
+    )
+    assert np.median(large) / np.median(small) == pytest.approx(4**model.reading_grows, rel=0.04)
+    assert np.log(small).std() > model.reading_varies
 
 
 def test_draws_have_the_sizes_of_the_films() -> None:

@@ -19,6 +19,7 @@ from spinelab.train.fit_curve_shapes import (
     fit_coronal,
     fit_incomplete,
     fit_proportions,
+    fit_reading,
     fit_sagittal,
     read_vid,
 )
@@ -46,6 +47,19 @@ def test_the_components_hold_a_column_that_has_no_more_of_them() -> None:
     assert model["explained_in_degrees"] > 0.97
     assert sum(model["weights"]) == pytest.approx(1, abs=1e-3)
     assert model["patients"] == 60
+
+
+def test_what_the_components_leave_over_is_told_by_vector_film_and_size() -> None:
+    rng = np.random.default_rng(1)
+    vectors = np.linalg.qr(rng.normal(size=(17, 17)))[0][:, : 17 - COMPONENTS].T
+    scale = np.linspace(3, 1, len(vectors))
+    size = np.exp(rng.normal(2.5, 0.6, 4000))
+    amount = (size / np.exp(2.5)) ** 0.3 * np.exp(0.25 * rng.normal(size=4000) - 0.25**2)
+    found = fit_reading(amount[:, None] * (rng.normal(size=(4000, len(scale))) * scale) @ vectors, size)
+    assert found["scale_deg"] == pytest.approx(scale, rel=0.08)
+    assert found["grows_with_size"] == pytest.approx(0.3, abs=0.03)
+    assert found["varies_by"] == pytest.approx(0.25, abs=0.08)  # unequal vectors add a little
+    assert np.abs(np.array(found["components"]) @ vectors.T).max(axis=1) == pytest.approx(1, abs=0.1)
 
 
 def test_proportions_and_the_share_of_the_bodies_are_found() -> None:

@@ -39,7 +39,10 @@ class CurveModel:
         scale: (m,) standard deviations of the scores.
         weights, means, roots: (k,), (k, m + 1) and (k, m + 1, m + 1): mixture of the standardised scores and
             the normal score of the size, the last as Cholesky factors.
-        reading_noise_deg: (17,) what single vertebrae and the reader of a film add to the lean.
+        reading_basis_deg: (r, 17) what single vertebrae and the reader of a film add to the lean of a column
+            of middle size: vectors, orthogonal to the components, times their standard deviation.
+        reading_varies: Standard deviation of the logarithm of how much of it a film has.
+        reading_grows: Power of the size that it grows with.
         sagittal_mean_deg: (24,) mean lean to the back of C1 ... L5.
         sagittal_basis_deg: (s, 17) components times their standard deviation.
         axial_slope: degrees of turn per deviation from the chord in lengths of the column.
@@ -55,7 +58,9 @@ class CurveModel:
     weights: Float
     means: Float
     roots: Float
-    reading_noise_deg: Float
+    reading_basis_deg: Float
+    reading_varies: float
+    reading_grows: float
     sagittal_mean_deg: Float
     sagittal_basis_deg: Float
     axial_slope: float
@@ -98,16 +103,22 @@ def add_reading_noise(rng: np.random.Generator, coronal_deg: Float, model: Curve
     """Returns leans as read from corners on a film: what single vertebrae and the reader add is put on.
 
     The model keeps this apart: `draw_coronal` draws smooth columns, films are compared with noise on. It is
-    what the components leave over of the films, 2 degrees a vertebra, the size of reading errors.
+    what the components leave over of the films, 2 degrees a vertebra, the size of reading errors. Films
+    differ in how carefully they were read, and larger curves are read less well.
 
     Args:
-        rng: Draws the noise, independent between vertebrae but for what the components hold.
+        rng: Draws the noise.
         coronal_deg: (..., 17) coronal leans of T1 ... L5.
         model: Where the noise comes from (default: the shipped model).
     """
     model = model or load_curve_model()
-    noise = rng.standard_normal(coronal_deg.shape) * model.reading_noise_deg
-    read: Float = coronal_deg + noise - noise @ model.components.T @ model.components
+    size = np.sqrt(np.mean(coronal_deg**2, axis=-1, keepdims=True))
+    middle = np.interp(0.0, model.size_scores, model.size_deg)
+    amount = (np.maximum(size, model.size_deg[0]) / middle) ** model.reading_grows
+    # of mean square 1: the spread between films is part of the basis
+    amount = amount * np.exp(model.reading_varies * (rng.standard_normal(size.shape) - model.reading_varies))
+    white = rng.standard_normal((*coronal_deg.shape[:-1], len(model.reading_basis_deg)))
+    read: Float = coronal_deg + amount * (white @ model.reading_basis_deg)
     return read
 
 
@@ -175,6 +186,7 @@ def load_curve_model() -> CurveModel:
 def build_curve_model(data: dict[str, Any]) -> CurveModel:
     """Returns the model of the JSON data that `spinelab.train.fit_curve_shapes` makes."""
     coronal, sagittal = data["coronal"], data["sagittal"]
+    reading = coronal["reading"]
     basis = np.array(sagittal["components"]) * np.array(sagittal["scale_deg"])[:, None]
     distance = np.array(data["proportions"]["center_distance"])
     return CurveModel(
@@ -186,7 +198,9 @@ def build_curve_model(data: dict[str, Any]) -> CurveModel:
         weights=np.array(coronal["weights"]) / np.sum(coronal["weights"]),
         means=np.array(coronal["means"]),
         roots=np.linalg.cholesky(np.array(coronal["covariances"])),
-        reading_noise_deg=np.array(coronal["reading_noise_deg"]),
+        reading_basis_deg=np.array(reading["components"]) * np.array(reading["scale_deg"])[:, None],
+        reading_varies=float(reading["varies_by"]),
+        reading_grows=float(reading["grows_with_size"]),
         sagittal_mean_deg=np.array(sagittal["neck_mean_deg"] + sagittal["mean_deg"]),
         sagittal_basis_deg=basis,
         axial_slope=float(data["axial"]["deg_per_column_length"]),

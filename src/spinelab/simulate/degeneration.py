@@ -25,8 +25,9 @@ Endplate = Literal["superior", "inferior", "both"]
 Side = Literal["around", "anterior", "left", "right"]
 #: Largest loss of disc height that can be asked for, and what stays between the bodies at least.
 MOST_PERCENT, LEAST_GAP_MM = 90.0, 0.5
-#: Where bodies are judged to touch: within this radius (1 = rim), beside uncinate processes in the neck.
-FACING, UNCUS = 0.9, 0.6
+#: Where bodies are judged to touch: within this radius (1 = rim), beside uncinate processes in the neck. The
+#: rims themselves stand out, and give way to each other as they do when discs wear.
+FACING, UNCUS = 0.75, 0.6
 #: Bodies slip by at most this share of their depth or half width (Meyerding 1932: the end of grade II).
 MOST_SLIP = 0.5
 #: Largest osteophyte.

@@ -23,6 +23,7 @@ from sklearn.model_selection import GroupKFold
 from spinelab.anatomy import levels_between
 from spinelab.errors import UnreadableError
 from spinelab.simulate.column_line import CHORD_LEVELS, deviate_from_chord, trace_centers
+from spinelab.simulate.curve_model import build_curve_model
 from spinelab.train.film_corners import LEVELS, FilmSets, held_out, read_film_sets
 
 Float = NDArray[np.float64]
@@ -37,6 +38,8 @@ SMOOTHING = 0.1
 FLATTENING = 0.7
 #: Probabilities at which the distribution of sizes is written down.
 SIZE_KNOTS = np.array([0.005, 0.02, 0.05, *np.arange(0.1, 0.95, 0.1), 0.95, 0.98, 0.995])
+#: Rounds in which the spread of the draws is brought to that of the films.
+SPREAD_ROUNDS = 3
 SAGITTAL_COMPONENTS = 5
 #: Scans with at least this many vertebrae and this range of coronal tilt show how rotation follows deviation.
 CURVED_LEVELS, CURVED_DEG = 9, 12.0
@@ -88,12 +91,58 @@ def fit_coronal(sets: FilmSets) -> dict[str, Any]:
         "explained_in_degrees": round(
             1 - float(np.sum(rest**2) / np.sum((tilts - tilts.mean(axis=0)) ** 2)), 4
         ),
-        "reading_noise_deg": _rounded(rest.std(axis=0) * np.sqrt(len(mean) / (len(mean) - COMPONENTS)), 2),
+        "reading": fit_reading(rest, size),
         "log_likelihood_by_mixture": likelihoods,
         "weights": _rounded(mixture.weights_, 4),
         "means": _rounded(mixture.means_ * unsmoothed, 3),
         "covariances": _rounded(mixture.covariances_ * np.outer(unsmoothed, unsmoothed), 4),
     }
+
+
+def fit_reading(rest: Float, size: Float) -> dict[str, Any]:
+    """Returns the model of what the components leave over of the films.
+
+    Args:
+        rest: (n, 17) degrees.
+        size: (n,) root mean square leans of the films, degrees.
+    """
+    kept = rest.shape[1] - COMPONENTS
+    logs = np.log(np.sqrt(np.mean(rest**2, axis=1)))
+    grows, start = np.polyfit(np.log(size), logs, 1)
+    # of so few numbers the root mean square varies without films differing in it
+    chance = np.log(np.random.default_rng(0).chisquare(kept, 100_000)).std() / 2
+    varies = np.std(logs - grows * np.log(size) - start)
+    middle = np.exp(np.interp(0.0, norm.ppf(SIZE_KNOTS), np.log(np.quantile(size, SIZE_KNOTS))))
+    values, vectors = np.linalg.eigh(np.cov((rest / ((size / middle) ** grows)[:, None]).T))
+    values, vectors = values[::-1][:kept], vectors[:, ::-1][:, :kept]
+    return {
+        "components": _rounded(vectors.T, 4),
+        "scale_deg": _rounded(np.sqrt(np.maximum(values, 0)), 3),
+        "varies_by": round(float(np.sqrt(max(varies**2 - chance**2, 0.0))), 3),
+        "grows_with_size": round(float(grows), 3),
+    }
+
+
+def match_spread(data: dict[str, Any]) -> dict[str, Any]:
+    """Returns the model with its mixture scaled so that the scores of draws spread as those of the films do.
+
+    Smoothing the mixture widens it, and bringing shapes to their sizes changes the scores once more.
+
+    Args:
+        data: The whole model.
+    """
+    coronal = data["coronal"]
+    for _ in range(SPREAD_ROUNDS):
+        drawn = build_curve_model(data).draw_coronal(np.random.default_rng(0), 20_000)
+        shapes = drawn / np.sqrt(np.mean(drawn**2, axis=1))[:, None] ** FLATTENING
+        scores = (shapes - coronal["shape_mean"]) @ np.transpose(coronal["components"])
+        factor = np.append(coronal["scale"] / scores.std(axis=0), 1.0)
+        coronal = coronal | {
+            "means": _rounded(coronal["means"] * factor, 3),
+            "covariances": _rounded(coronal["covariances"] * np.outer(factor, factor), 4),
+        }
+        data = data | {"coronal": coronal}
+    return data
 
 
 def choose_mixture(scores: Float, patients: NDArray[np.str_]) -> tuple[int, dict[str, float]]:
@@ -248,16 +297,18 @@ def fit(sets: FilmSets, scans: list[dict[str, Float]]) -> dict[str, Any]:
         scans: One CT scan a patient, as `read_vid` gives them.
     """
     trunk_mm = _trunk_length_mm(scans)
-    return {
-        "about": ATTRIBUTION,
-        "licence": "CC BY-SA 4.0",
-        "fitted_by": "python -m spinelab.train.fit_curve_shapes",
-        "levels": list(LEVELS),
-        "coronal": fit_coronal(sets),
-        "proportions": fit_proportions(sets) | {"column_length_mm": round(trunk_mm, 1)},
-        "sagittal": fit_sagittal(scans),
-        "axial": fit_axial(sets, scans, trunk_mm),
-    }
+    return match_spread(
+        {
+            "about": ATTRIBUTION,
+            "licence": "CC BY-SA 4.0",
+            "fitted_by": "python -m spinelab.train.fit_curve_shapes",
+            "levels": list(LEVELS),
+            "coronal": fit_coronal(sets),
+            "proportions": fit_proportions(sets) | {"column_length_mm": round(trunk_mm, 1)},
+            "sagittal": fit_sagittal(scans),
+            "axial": fit_axial(sets, scans, trunk_mm),
+        }
+    )
 
 
 def main() -> None:
