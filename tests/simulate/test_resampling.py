@@ -36,6 +36,18 @@ def test_of_a_mask_each_place_gets_the_label_that_weighs_most():
     assert LabelReader(labels).read(index).tolist() == [21]
 
 
+def test_how_a_volume_lies_in_memory_changes_nothing():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, (7, 6, 5)).astype(np.uint8)
+    index = rng.uniform(-1, 7, (3, 500)).astype(np.float32)
+    turned = np.asfortranarray(labels)
+    assert (LabelReader(turned).read(index) == LabelReader(labels).read(index)).all()
+    read = [
+        read_linear(array, index, outside=-1) for array in (labels.astype(np.int16), turned.astype(np.int16))
+    ]
+    assert (read[0] == read[1]).all()
+
+
 def test_a_label_at_the_border_of_the_scan_ends_half_a_voxel_beyond_it():
     labels = np.zeros((4, 3, 3), np.uint8)
     labels[3] = 24

@@ -129,7 +129,7 @@ class LabelReader:
         start = np.array([max(part.start - 1, 0) for part in box])
         part = array[tuple(slice(a, s.stop + 1) for a, s in zip(start, box, strict=True))]
         #: A label at the border of the scan goes on for half a voxel.
-        self._labels = np.pad(part, 1, mode="edge")
+        self._labels = np.ascontiguousarray(np.pad(part, 1, mode="edge"))
         self._start = start - 1
         self._low = np.maximum(-0.5 - self._start, 0)
         self._high = np.minimum(np.array(array.shape) - 0.5 - self._start, np.array(self._labels.shape) - 1)
