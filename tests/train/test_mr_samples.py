@@ -1,5 +1,7 @@
 """Landmark samples: targets follow the picture through every warp."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ torch = pytest.importorskip("torch")
 from spinelab.train import mr_samples  # noqa: E402
 from spinelab.train.mr_cases import PreparedMr  # noqa: E402
 from spinelab.train.mr_samples import SHAPE, MrSampler, vary_contrast  # noqa: E402
+from spinelab.train.paint import CORE, SOFT  # noqa: E402
 
 POINTS = np.full((3, 5, 3), np.nan)
 POINTS[:, 0] = [(32, 80, 180), (32, 80, 144), (32, 80, 108)]
@@ -79,3 +82,37 @@ def test_contrast_may_turn_and_stays_in_bounds():
         assert changed.abs().max() <= 3.5
         signs.add(float(np.sign(np.corrcoef(changed.numpy().ravel(), image.numpy().ravel())[0, 1])))
     assert signs == {-1.0, 1.0}
+
+
+def test_a_column_without_names_teaches_places_only_and_nothing_beyond_either_end():
+    named, unnamed = make_case(), replace(make_case(), named=False)
+    first, second = (
+        MrSampler([case], simulate=False).draw(np.random.default_rng(7)) for case in (named, unnamed)
+    )
+    assert (first.level >= 0).any()
+    assert not (second.level >= 0).any()
+    assert torch.equal(first.heat, second.heat)
+    assert torch.equal(torch.isnan(first.offsets), torch.isnan(second.offsets))
+    assert second.known.mean() < first.known.mean() or bool((first.known == second.known).all())
+
+
+def test_a_painted_label_map_becomes_a_picture_of_its_own_each_time():
+    case = make_case()
+    classes = np.full(case.array.shape, SOFT, np.float32)
+    for point in case.points_mm[:, 0] / 2:
+        i, j, k = np.rint(point).astype(int)
+        classes[i - 6 : i + 6, j - 8 : j + 8, k - 6 : k + 6] = CORE
+    sampler = MrSampler([case], painted=[replace(case, array=classes, kind="painted")], simulate=False)
+    assert sampler.chances.tolist() == pytest.approx([0.8, 0.2])
+    sampler.chances = np.array([0.0, 1.0])
+    one, two = (sampler.draw(np.random.default_rng(seed)) for seed in (1, 2))
+    for sample in (one, two):
+        assert torch.isfinite(sample.x).all()
+        assert sample.x[0].abs().max() <= 3.5
+        assert sample.x[0][sample.x[1] > 0].std() > 0.2
+
+
+def test_a_slice_is_seen_in_one_sheet_only():
+    case = replace(make_case(), kind="slice")
+    sample = MrSampler([case], simulate=False).draw(np.random.default_rng(3))
+    assert int((sample.x[1].amax(dim=(1, 2)) > 0).sum()) == 1

@@ -36,7 +36,7 @@ from spinelab.train.mr_samples import MrSampler
 from spinelab.train.pseudo_labels import label_scans, write_verdicts
 
 #: Shares of the steps after which landmarks are drawn in the unlabelled scans.
-SELF_TRAINED_AT = (0.4, 0.7)
+SELF_TRAINED_AT = (0.5, 0.75)
 
 
 @dataclass(frozen=True)
@@ -211,13 +211,25 @@ def _guess(run: Run, unlabelled: list[PreparedMr], target: Path) -> list[Prepare
     if not stored.exists():
         accepted, verdicts = label_scans(unlabelled, _answering(run))
         write_verdicts(verdicts, target.with_suffix(".csv"))
-        found = {case.name: [case.labels.tolist(), case.points_mm.tolist()] for case in accepted}
+        found = {
+            case.name: {
+                "labels": case.labels.tolist(),
+                "points_mm": case.points_mm.tolist(),
+                "named": case.named,
+            }
+            for case in accepted
+        }
         stored.write_text(json.dumps(found), encoding="utf-8")
     found = json.loads(stored.read_text(encoding="utf-8"))
     return [
-        replace(case, labels=np.array(found[case.name][0]), points_mm=np.array(found[case.name][1], float))
+        replace(
+            case,
+            labels=np.array(entry["labels"]),
+            points_mm=np.array(entry["points_mm"], np.float64),
+            named=entry["named"],
+        )
         for case in unlabelled
-        if case.name in found
+        if (entry := found.get(case.name)) is not None
     ]
 
 

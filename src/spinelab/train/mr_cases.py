@@ -61,10 +61,12 @@ class Landmarks:
         labels: (n,) VerSe numbers, head down; 26 is S1.
         points_mm: (n, 5, 3) centre and four corners, LPS mm, in the order of
             `spinelab.measurement.corners.CORNERS`; NaN where unknown.
+        named: Whether the labels may teach naming; else they only say which bodies follow one another.
     """
 
     labels: NDArray[np.int64]
     points_mm: Floats
+    named: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +80,7 @@ class PreparedMr:
         labels: As in `Landmarks`; empty when unlabelled.
         points_mm: As in `Landmarks`, but in mm from the first voxel along the array's own axes.
         kind: A volume or stack, a single slice, or a label map to be painted.
+        named: As in `Landmarks`.
     """
 
     name: str
@@ -86,6 +89,7 @@ class PreparedMr:
     labels: NDArray[np.int64]
     points_mm: Floats
     kind: Literal["volume", "slice", "painted"] = "volume"
+    named: bool = True
 
 
 def find_mr_cases(folder: Path) -> list[MrCase]:

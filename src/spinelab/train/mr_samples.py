@@ -88,8 +88,9 @@ class MrSampler:
             points[..., 0] += float(grid[only, 0, 0, 0]) - points[..., 0]
         cells = (grid[:, ::2, ::2] + grid[:, 1::2, 1::2]) / 2
         told = _cell_seen(x[1] > 0.5)
-        heat, known = _draw_heat(cells, points[:, 0], case.labels)
-        offsets, level = _draw_targets(cells, points, case.labels)
+        labels = case.labels if case.named else np.zeros_like(case.labels)
+        heat, known = _draw_heat(cells, points[:, 0], labels)
+        offsets, level = _draw_targets(cells, points, labels)
         offsets = torch.where(told > 0, offsets, float("nan"))
         return MrSample(x, heat, known * told, offsets, torch.where(told > 0, level, -1))
 
@@ -163,6 +164,7 @@ def _find_in_sample(points_mm: NDArray[np.float64], source: Tensor, grid: Tensor
 
 
 def _draw_heat(cells: Tensor, centers: Tensor, labels: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Heat around centres, and how far it is known; labels are 0 where names are not."""
     heat = torch.zeros(cells.shape[:3])
     known = torch.ones(cells.shape[:3])
     for center, label in zip(centers, labels, strict=True):
@@ -170,7 +172,7 @@ def _draw_heat(cells: Tensor, centers: Tensor, labels: NDArray[np.int64]) -> tup
         heat = torch.maximum(heat, torch.exp(-square / (2 * _SIGMA_MM**2)))
         if label == _S1:
             known = torch.where(square < _VAGUE_MM**2, _VAGUE, known)
-    ends = [(centers[0], centers[0] - centers[1])] if labels[0] > 1 else []
+    ends = [(centers[0], centers[0] - centers[1])] if labels[0] != 1 else []
     ends += [(centers[-1], centers[-1] - centers[-2])] if labels[-1] != _S1 else []
     for center, step in ends:  # beyond an end there may be bodies that nobody marked
         relative = cells - (center + 0.55 * step)

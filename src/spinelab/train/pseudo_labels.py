@@ -1,8 +1,9 @@
 """Landmarks that a network draws in unlabelled scans, kept only where a spine could look like that.
 
-A scan is accepted when the column found has no gap, its names rest on the sacrum and are likely, its
-distances are those of people, and the scan made smaller gives the same answer. What was accepted, and why
-the rest was not, is written down.
+*Places* are accepted when the column found has no gap and is not faint, its distances are those of people,
+and the scan made smaller shows the same bodies. Its *names* are accepted too when they rest on the sacrum,
+are likely, and stay the same on the smaller scan; else the scan teaches where bodies lie and nothing about
+levels. What was accepted, and why the rest was not, is written down.
 """
 
 import csv
@@ -23,11 +24,11 @@ from spinelab.train.mr_cases import Landmarks, PreparedMr
 from spinelab.volume import Geometry
 
 #: Least mean heat of a column, least probability of its names, and its fewest bodies.
-_LEAST_HEAT, _LEAST_NAMES, _FEWEST = 0.5, 0.75, 4
+_LEAST_HEAT, _LEAST_NAMES, _FEWEST = 0.45, 0.75, 4
 #: Distances rarer than one column in so many are no spine's.
 _RARE = 500
-#: The scan is looked at again this much smaller, and no centre may move farther.
-_SMALLER, _AGREE_MM = 0.9, 4.0
+#: The scan is looked at again this much smaller; between the ends no centre may move farther.
+_SMALLER, _AGREE_MM = 0.9, 6.0
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ def label_scans(cases: Sequence[PreparedMr], network: Answering) -> tuple[list[P
         if isinstance(found, str):
             verdicts.append(Verdict(case.name, False, found))
             continue
-        names = f"{len(found.labels)} bodies, VerSe {found.labels[0]} to {found.labels[-1]}"
-        verdicts.append(Verdict(case.name, True, names))
-        accepted.append(replace(case, labels=found.labels, points_mm=found.points_mm))
+        names = f"VerSe {found.labels[0]} to {found.labels[-1]}" if found.named else "names unsure"
+        verdicts.append(Verdict(case.name, True, f"{len(found.labels)} bodies, {names}"))
+        accepted.append(replace(case, labels=found.labels, points_mm=found.points_mm, named=found.named))
     return accepted, verdicts
 
 
@@ -75,12 +76,12 @@ def judge(case: PreparedMr, network: Answering) -> Landmarks | str:
     again = _find(case, network, _SMALLER)
     if isinstance(again, str):
         return f"made smaller: {again}"
-    if found.labels.tolist() != again.labels.tolist():
-        return "made smaller, it is named otherwise"
-    apart = np.linalg.norm((found.points_mm - again.points_mm)[:, 0], axis=1).max()
+    gaps = np.linalg.norm(found.points_mm[:, None, 0] - again.points_mm[None, :, 0], axis=-1)
+    apart = gaps.min(axis=1)[1:-1].max()
     if apart > _AGREE_MM:
         return f"made smaller, a centre lies {apart:.0f} mm elsewhere"
-    return found
+    alike = np.array_equal(again.labels[gaps.argmin(axis=1)][1:-1], found.labels[1:-1])
+    return replace(found, named=found.named and again.named and bool(alike))
 
 
 def _find(case: PreparedMr, network: Answering, scale: float) -> Landmarks | str:
@@ -94,8 +95,7 @@ def _find(case: PreparedMr, network: Answering, scale: float) -> Landmarks | str
     if heat < _LEAST_HEAT:
         return f"faint, mean heat {heat:.2f}"
     named = name_column(chain)
-    if not named.numbering.anchored or named.numbering.probability < _LEAST_NAMES:
-        return f"names unsure, probability {named.numbering.probability:.2f}"
+    sure = named.numbering.anchored and named.numbering.probability >= _LEAST_NAMES
     points = [bodies[point.candidate].points_mm for point in named.points if point.candidate is not None]
     levels = named.levels
     rarity = _rarity(np.array([p[0] for p in points]), levels)
@@ -107,7 +107,7 @@ def _find(case: PreparedMr, network: Answering, scale: float) -> Landmarks | str
         marked[-1, 1:] = np.nan
     if case.kind == "slice":  # it stands for a slab
         marked[..., 0] = (case.array.shape[0] - 1) / 2 * STEP_MM
-    return Landmarks(np.array([BY_NAME[name].label for name in levels]), marked)
+    return Landmarks(np.array([BY_NAME[name].label for name in levels]), marked, sure)
 
 
 def _as_volume(case: PreparedMr, scale: float) -> MrVolume:
