@@ -14,6 +14,7 @@ and `SEEN` says what it is.
 import argparse
 import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -260,6 +261,7 @@ def collapse_phantoms(data: Path, rng: np.random.Generator) -> Iterator[Answer]:
 
 
 def _collapse_phantom(person: Person, slice_mm: float, rng: np.random.Generator) -> Iterator[Answer]:
+    sys.path[:0] = [str(ROOT)]
     from tests.phantom import Collapse as Factors
     from tests.phantom import make_phantom
 
@@ -440,7 +442,7 @@ def main() -> None:
     )
     parser.add_argument("--write", type=Path, help="page with markers of the section")
     parser.add_argument("--part", nargs="+", default=["real", "phantoms"], choices=["real", "phantoms"])
-    parser.add_argument("--per-case", type=int, default=3, help="bodies of a case that are collapsed")
+    parser.add_argument("--per-case", type=int, default=2, help="bodies of a case that are collapsed")
     parser.add_argument("--split", default="held-out", choices=["held-out", "train"])
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument(

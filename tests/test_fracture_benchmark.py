@@ -110,5 +110,5 @@ def test_errors_of_heights_by_slices_ways_and_collapse():
         for way, errors in (("mask", (2.0, -4.0, 0.0)), ("outlines", (1.0, 1.0, 1.0)))
     ]
     lines = networks.render([*answers, networks.Answer("mask", 5.0, True, None)])
-    assert lines[-2] == "| 5.0 | collapsed | mask | 1 (1) | 2.0 | +2.0, -4.0, +0.0 | 0.0 | 4.0 |"
-    assert lines[-1] == "| 5.0 | collapsed | outlines | 1 (0) | 1.0 | +1.0, +1.0, +1.0 | 0.0 | 1.0 |"
+    assert lines[-2] == "| 5.0 | collapsed | mask | 1 (1) | 2.0 | 3.6 | +2.0, -4.0, +0.0 |"
+    assert lines[-1] == "| 5.0 | collapsed | outlines | 1 (0) | 1.0 | 1.0 | +1.0, +1.0, +1.0 |"

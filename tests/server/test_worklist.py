@@ -57,7 +57,9 @@ def test_filters_for_those_who_see_all(app, store):
     case = listed(store, "root")[0].case
     for wanted, found in (
         (Filter(text=case[5:9]), [1]),
-        (Filter(text="t11"), [1, 2]),
+        (Filter(text="t12"), [1, 2]),
+        (Filter(text="T1"), []),
+        (Filter(text="Wedge"), [1, 2]),
         (Filter(disagreement=True), [1]),
         (Filter(reader="ben"), [1]),
         (Filter(grade=2), [1]),
@@ -80,6 +82,11 @@ def test_doubtful_names_are_shown_filtered_and_last_among_equals(app, store):
     with store.writing() as session:
         session.get(Result, 1).worst_grade = 3
     assert [row.scan_id for row in listed(store, "root")] == [1, 2]
+
+
+def test_a_hidden_finding_cannot_be_searched_for(store):
+    assert listed(store, "ada", Filter(text="wedge"), suggestion="hidden") == []
+    assert len(listed(store, "ada", Filter(text="wedge"), suggestion="shown")) == 2
 
 
 def test_a_replaced_scan_is_not_listed(store):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from spinelab.anatomy import BY_NAME
 from spinelab.archive.tables import DONE, Result, Scan, VertebraRow
 from spinelab.server.accounts import Person
 from spinelab.server.columns import is_graded
@@ -29,6 +30,7 @@ class Row:
         scan_id: Number of the scan.
         case: Its name.
         levels: First and last vertebra.
+        shown: All that are to be graded, from the head down.
         named: Probability that the least sure of the names is right.
         count: Vertebrae to grade.
         done: How many of them this account has graded.
@@ -49,6 +51,7 @@ class Row:
     scan_id: int
     case: str
     levels: str
+    shown: tuple[str, ...]
     named: float
     count: int
     done: int
@@ -70,7 +73,7 @@ class Filter:
     """What to show of a work list.
 
     Attributes:
-        text: Part of the case's name, or a level it shows.
+        text: Part of the case's name or of the model's finding, or a level it shows.
         state: One of the states of `Row`; all if empty.
         grade: Least worst grade (the model's where it is shown, else the account's own); all if None.
         probability: Least probability of fracture; all if None.
@@ -213,6 +216,7 @@ def _describe(
         scan_id=case[0],
         case=case[1],
         levels=f"{vertebrae[0].level}–{vertebrae[-1].level}" if vertebrae else "none",
+        shown=tuple(v.level for v in vertebrae),
         named=min((v.level_probability for v in vertebrae), default=1.0),
         count=len(vertebrae),
         done=sum(opinion.complete for opinion in said),
@@ -251,11 +255,10 @@ def _blind(row: Row, options: ServeOptions) -> Row:
 def _passes(row: Row, wanted: Filter | None) -> bool:
     if wanted is None:
         return True
-    text = wanted.text.strip().lower()
     worst = max((g for g in (row.model_grade, row.own_grade) if g is not None), default=None)
     return all(
         (
-            not text or text in row.case.lower() or text in row.levels.lower(),
+            _mentions(row, wanted.text.strip()),
             not wanted.state or row.state == wanted.state,
             wanted.grade is None or (worst is not None and worst >= wanted.grade),
             wanted.probability is None
@@ -265,6 +268,13 @@ def _passes(row: Row, wanted: Filter | None) -> bool:
             not wanted.names or (row.named >= DOUBTFUL_NAME) == (wanted.names == "sure"),
         )
     )
+
+
+def _mentions(row: Row, text: str) -> bool:
+    """Tells whether a case shows the level, or has the text in its name or finding."""
+    if text.upper() in BY_NAME:
+        return text.upper() in row.shown
+    return text.lower() in row.case or text.lower() in (row.finding or "").lower()
 
 
 def _order(row: Row) -> tuple[int, int, bool, float, str]:
