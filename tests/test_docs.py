@@ -68,6 +68,17 @@ def test_the_page_lists_the_options_of_training_landmarks():
         assert f"`{option}`" in section("train landmarks") + EVERYWHERE, option
 
 
+@pytest.mark.train
+def test_the_page_lists_the_options_of_training_fracture():
+    pytest.importorskip("torch")
+    from spinelab.cli.train import fracture_command
+
+    inner = typer.Typer(add_completion=False)
+    inner.command()(fracture_command())
+    for option in options_of(typer.main.get_command(inner)):
+        assert f"`{option}`" in section("train fracture") + EVERYWHERE, option
+
+
 def test_the_page_names_no_option_that_is_not_there():
     known = {o for verb in VERBS for o in options_of(COMMANDS[verb])} | {
         "--help",

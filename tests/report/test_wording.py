@@ -12,9 +12,20 @@ from spinelab.report.wording import (
     write_caption,
     write_headline,
     write_numbering,
+    write_readers,
     write_slip,
 )
-from spinelab.spine import Curvature, Density, Fracture, HeightLoss, Numbering, Slip, Spine, Vertebra
+from spinelab.spine import (
+    Curvature,
+    Density,
+    Fracture,
+    FractureReading,
+    HeightLoss,
+    Numbering,
+    Slip,
+    Spine,
+    Vertebra,
+)
 from tests.report.spines import measured_spine
 
 
@@ -203,3 +214,15 @@ def test_the_caption_of_a_picture_says_it_all() -> None:
         "height loss 31 % (24 to 38) against neighbours; Genant grade 2, wedge; probability of 20 % or more: "
         "94 %; thick slices (5.0 mm); metal"
     )
+
+
+def test_both_readers_are_told_apart() -> None:
+    readings = {
+        "geometry": FractureReading(0.8, 28.0, (20.0, 36.0), "wedge"),
+        "network": FractureReading(0.9, 34.4, (27.0, 41.0), "wedge"),
+    }
+    found = body("L1", replace(WEDGE, **readings))
+    assert write_readers(found.fracture) == "outline 28, scan 34"
+    assert build_row(found).readers == "outline 28, scan 34"
+    assert "against neighbours (outline 28, scan 34); Genant grade 2" in write_caption(found)
+    assert write_readers(WEDGE) == write_readers(None) == ""

@@ -24,7 +24,7 @@ from spinelab.tasks.fracture_network import (
 from tests.phantom import make_phantom
 from tests.tasks.volumes import Formula
 
-EVEN = Combination((0.0, 0.0), (1.0, 0.0), (0.5, 0.5, 0.0), 2.0, 1.0)
+EVEN = Combination((1.0, 0.0), (0.0, 0.0), (1.0, 0.0), (0.5, 0.5, 0.0), 2.0, 1.0)
 GEOMETRY = Fracture(True, 0.2, 0, None, 10.0, (2.0, 18.0), "neighbours", ("metal",))
 
 
@@ -79,6 +79,12 @@ def test_the_network_weighs_more_in_thick_slices_where_the_file_says_so():
     )
     assert thin == pytest.approx(10 + 30 * rise(np.array(-1.0)), abs=0.06)
     assert thick == pytest.approx(10 + 30 * rise(np.array(3.0)), abs=0.06)
+
+
+def test_the_network_tells_its_loss_along_its_line():
+    shrunk = replace(EVEN, network_line=(1.5, -20.0))
+    assert join_readings(GEOMETRY, answer(40.0), shrunk, slice_mm=1.0).network.height_loss_percent == 40.0
+    assert join_readings(GEOMETRY, answer(10.0), shrunk, slice_mm=1.0).network.height_loss_percent == 0.0
 
 
 def test_shape_is_geometrys_where_it_has_one():

@@ -116,3 +116,8 @@ def test_sources_get_their_share():
     many = pack([make_sample("a")] * 20 + [make_sample("b", source="outlined")] * 20)
     chances = FractureSampler(many, {"outlined": 0.25}).chances
     assert chances[20:].sum() / chances[:20].sum() == pytest.approx(0.25)
+
+
+def test_half_of_all_have_collapsed():
+    many = pack([make_sample("a", lost=(0.0, 0.0, 0.0))] * 30 + [make_sample("a")] * 2)
+    assert FractureSampler(many).chances[30:].sum() == pytest.approx(0.5)

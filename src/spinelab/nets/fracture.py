@@ -49,12 +49,12 @@ class FractureNet(nn.Module):
         self.trunk = nn.Sequential(*(_block(a, b) for a, b in pairwise(channels)))
         j, k = (-(-n // 2 ** len(widths)) for n in size)
         self.gather = nn.Linear(widths[-1] * j * k + FACTS, hidden)
-        self.drop = nn.Dropout(0.3)
+        self.drop = nn.Dropout(0.2)
         self.head = nn.Linear(hidden, 2 * LOSSES + 1 + SHAPES)
 
     def forward(self, picture: Tensor, facts: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See the class."""
-        seen = self.drop(self.trunk(picture).flatten(1))
+        seen = self.trunk(picture).flatten(1)
         gathered = self.drop(torch.relu(self.gather(torch.cat([seen, facts], dim=1))))
         lost, spread, grave, shape = torch.split(self.head(gathered), [LOSSES, LOSSES, 1, SHAPES], dim=1)
         return lost, spread.clamp(-5, 2), grave[:, 0], shape

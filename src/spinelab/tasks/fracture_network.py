@@ -64,6 +64,8 @@ class Combination:
     """How both readers are weighed; fitted by `spinelab train fracture`, kept in the network's file.
 
     Attributes:
+        network_line: (slope, offset) from the loss the network was trained to tell, where half of all bodies
+            had collapsed, to the one it tells.
         network_share: (offset, slope a mm of slices) of the logit of the network's weight in the loss.
         network_curve: (slope, offset) from the network's logit to its probability.
         joint_curve: Weights of geometry's and the network's logit, and offset, of the joint probability.
@@ -71,14 +73,20 @@ class Combination:
             together.
     """
 
+    network_line: tuple[float, float]
     network_share: tuple[float, float]
     network_curve: tuple[float, float]
     joint_curve: tuple[float, float, float]
     network_spread: float
     joint_spread: float
 
+    def tell_loss(self, network_percent: Array) -> Array:
+        """Returns what the network tells (n,) in per cent of what it was trained to tell."""
+        slope, offset = self.network_line
+        return np.asarray(np.clip(slope * network_percent + offset, 0, 100))
+
     def weigh_loss(self, geometry_percent: Array, network_percent: Array, slice_mm: Array) -> Array:
-        """Returns the joint loss in per cent; all arrays are (n,)."""
+        """Returns the joint loss in per cent of what both tell; all arrays are (n,)."""
         share = rise(self.network_share[0] + self.network_share[1] * slice_mm)
         return np.asarray(share * network_percent + (1 - share) * geometry_percent)
 
@@ -116,6 +124,11 @@ def to_logit(probability: Array) -> Array:
 def folder_of(weights: Path | None) -> Path:
     """Returns the folder the fracture network is read from: the one given if it has one, else the shipped."""
     return weights if weights is not None and NAME in weights_digest(weights) else weights_folder(NAME)
+
+
+def digest_of_reader(weights: Path | None) -> dict[str, str]:
+    """Returns the name of the network and its sha256, as it is recorded."""
+    return {NAME: weights_digest(folder_of(weights))[NAME]}
 
 
 def read_network(
@@ -227,7 +240,7 @@ def _of_geometry(found: Fracture) -> FractureReading:
 
 
 def _of_network(answer: Answer, combination: Combination) -> FractureReading:
-    percent = round(answer.most_percent, 1)
+    percent = round(float(combination.tell_loss(np.array(answer.most_percent))), 1)
     half = combination.network_spread * float(answer.spread_percent[3])
     probability = float(combination.judge_alone(np.array(answer.probability)))
     shape = answer.shape if percent >= GRADES_FROM_PERCENT[0] else None

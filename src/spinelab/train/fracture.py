@@ -56,11 +56,11 @@ class FractureTrainOptions:
             unlabelled scans where both readers agree.
     """
 
-    steps: int = 2000
-    fold_steps: int = 1000
+    steps: int = 1500
+    fold_steps: int = 600
     folds: int = 3
     draws: int = 12
-    batch: int = 32
+    batch: int = 16
     rate: float = 2e-3
     seed: int = 1
     device: str = "cpu"
@@ -138,19 +138,15 @@ def choose_basis(sources: Sources, options: FractureTrainOptions) -> Kept:
 
 
 def divide_patients(kept: Kept, folds: int) -> list[frozenset[str]]:
-    """Divides the patients into parts of about as many samples.
+    """Divides the patients into parts, by their names alone.
 
     Raises:
         InputError: Fewer patients than parts.
     """
-    names = [row["case"] for row in kept.rows]
-    order = sorted(set(names), key=lambda name: (-names.count(name), name))
-    if len(order) < folds:
-        raise InputError(f"found {len(order)} patients for {folds} folds; give more, or fewer --folds")
-    parts: list[list[str]] = [[] for _ in range(folds)]
-    for name in order:
-        min(parts, key=lambda part: sum(names.count(n) for n in part)).append(name)
-    return [frozenset(part) for part in parts]
+    names = sorted({row["case"] for row in kept.rows})
+    if len(names) < folds:
+        raise InputError(f"found {len(names)} patients for {folds} folds; give more, or fewer --folds")
+    return [frozenset(names[part::folds]) for part in range(folds)]
 
 
 def leave_out(kept: Kept, names: frozenset[str]) -> Kept:
@@ -186,7 +182,7 @@ def fracture_loss(net: nn.Module, batch: list[Tensor]) -> dict[str, Tensor]:
     exact = error.detach()
     width = spread[known]
     losses = {
-        "lost": 2 * error.mean(),
+        "lost": 4 * functional.smooth_l1_loss(error, torch.zeros_like(error)),
         "spread": 0.2 * (exact * torch.exp(-width) + width).mean(),
         "grave": functional.binary_cross_entropy_with_logits(grave, probability),
     }

@@ -16,7 +16,7 @@ from spinelab.train.fracture_cache import Kept, to_hu
 from spinelab.train.fracture_draws import KEPT_SHAPE
 
 #: How many samples show no outlines at all, and how many only the vertebra's own.
-NO_OUTLINE, OWN_ALONE = 0.35, 0.15
+NO_OUTLINE, OWN_ALONE = 0.2, 0.1
 #: How many samples are cut by the field of view above or below.
 CUT_SHARE = 0.15
 #: Turn in degrees, shift in mm (standard deviations), and scale of the sample's plane.
@@ -24,7 +24,7 @@ TURN_DEG, SHIFT_MM, SCALE, STRETCH = 4.0, (1.5, 1.5), (0.85, 1.18), 0.05
 
 
 class FractureSampler:
-    """Draws batches from kept samples; each source and patient gets its share.
+    """Draws batches from kept samples; each source and patient gets its share, collapsed bodies half of all.
 
     Args:
         kept: Samples.
@@ -36,6 +36,9 @@ class FractureSampler:
         cases = [(row["case"], row["source"]) for row in kept.rows]
         counts = {case: cases.count(case) for case in set(cases)}
         weight = np.array([(shares or {}).get(case[1], 1.0) / counts[case] ** 0.5 for case in cases])
+        collapsed = np.array([row["most_percent"][0] > 0 for row in kept.rows])
+        for part in (collapsed, ~collapsed):
+            weight[part] /= max(weight[part].sum(), 1e-9)
         self.chances = weight / weight.sum()
         self.targets = [torch.from_numpy(part) for part in tell_targets(kept.rows)]
         self.facts = torch.from_numpy(np.array([tell_facts(r["level"], r["slice_mm"]) for r in kept.rows]))

@@ -104,6 +104,11 @@ def join(parts: Sequence[Kept]) -> Kept:
     )
 
 
+def list_draws(name: str, folder: Path, draws: int) -> list[Path]:
+    """Returns the files of a scan's draws, there or not."""
+    return [folder / f"{name}_{draw:03d}.npz" for draw in range(draws)]
+
+
 def fill_cache(
     scans: Sequence[Scan], folder: Path, *, draws: int, seed: int, options: DrawOptions = _USUAL
 ) -> list[Path]:
@@ -113,14 +118,12 @@ def fill_cache(
     that need not be painted is measured, whatever the options say.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
+    paths = [list_draws(scan.name, folder, draws) for scan in scans]
     for draw in range(draws):
-        for scan in scans:
-            path = folder / f"{scan.name}_{draw:03d}.npz"
-            paths.append(path)
-            if not path.exists():
+        for scan, own in zip(scans, paths, strict=True):
+            if not (path := own[draw]).exists():
                 rng = np.random.default_rng([seed, zlib.crc32(scan.name.encode()), draw])
                 measured = draw % MEASURED_EVERY == MEASURED_EVERY - 1 and not scan.painted
                 chosen = replace(options, measured=options.measured or measured)
                 keep_samples(draw_samples(scan, rng, chosen), path)
-    return paths
+    return [path for own in paths for path in own]

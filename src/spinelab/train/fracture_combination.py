@@ -1,7 +1,7 @@
 """Fits how geometry and network are weighed, on simulated columns of patients the network has not seen."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -61,19 +61,22 @@ def fit_combination(seen: Evidence) -> Combination:
     """
     collapsed = seen.truth_percent > 0
     even = _weigh(collapsed, 0.5)
-    share = _fit_share(seen, even)
+    line = _fit_line(seen, even)
+    draft = Combination(line, (0.0, 0.0), (1.0, 0.0), (0.5, 0.5, 0.0), 1.0, 1.0)
+    told = draft.tell_loss(seen.network_percent)
+    share = _fit_share(seen, told, even)
     grave = seen.truth_percent >= GRADES_FROM_PERCENT[0]
     rare = _weigh(grave, COLLAPSED_SHARE)
     network = to_logit(seen.network)[:, None]
     both = np.column_stack([to_logit(seen.geometry), network])
-    draft = Combination(share, (1.0, 0.0), (0.5, 0.5, 0.0), 1.0, 1.0)
-    joint = draft.weigh_loss(seen.geometry_percent, seen.network_percent, seen.slice_mm)
+    joint = replace(draft, network_share=share).weigh_loss(seen.geometry_percent, told, seen.slice_mm)
     alone, together = _fit_logistic(network, grave, rare), _fit_logistic(both, grave, rare)
     return Combination(
+        line,
         share,
         (float(alone[0]), float(alone[1])),
         (float(together[0]), float(together[1]), float(together[2])),
-        _widen(seen.network_percent, seen, even),
+        _widen(told, seen, even),
         _widen(joint, seen, even),
     )
 
@@ -84,13 +87,26 @@ def _weigh(positive: NDArray[np.bool_], share: float) -> Array:
     return np.where(positive, share / one, (1 - share) / other)
 
 
-def _fit_share(seen: Evidence, weight: Array) -> tuple[float, float]:
+def _fit_line(seen: Evidence, weight: Array) -> tuple[float, float]:
+    """Returns slope and offset of the network's loss with the least error."""
+
+    def error(line: Array) -> float:
+        told = np.clip(line[0] * seen.network_percent + line[1], 0, 100)
+        return float(weight @ np.abs(told - seen.truth_percent))
+
+    starts = [(slope, offset) for slope in (0.7, 1.0, 1.5, 2.5) for offset in (-15.0, -5.0, 0.0)]
+    found = [optimize.minimize(error, start, method="Nelder-Mead") for start in starts]
+    slope, offset = min(found, key=lambda one: float(one.fun)).x
+    return (float(slope), float(offset))
+
+
+def _fit_share(seen: Evidence, network_percent: Array, weight: Array) -> tuple[float, float]:
     """Returns offset and slope of the network's weight with the least error."""
     best, found = np.inf, (0.0, 0.0)
     for offset in _OFFSETS:
         for slope in _SLOPES:
             share = rise(offset + slope * seen.slice_mm)
-            joint = share * seen.network_percent + (1 - share) * seen.geometry_percent
+            joint = share * network_percent + (1 - share) * seen.geometry_percent
             error = float(weight @ np.abs(joint - seen.truth_percent))
             if error < best - 1e-9:
                 best, found = error, (float(offset), float(slope))

@@ -1,7 +1,6 @@
 """What the fracture network may learn from: outlined scans, labels, unlabelled scans; drawn once and kept."""
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -11,8 +10,8 @@ import numpy as np
 from spinelab.errors import InputError
 from spinelab.io import check_ct, read, write_mask
 from spinelab.train.cases import Case, find_scans
-from spinelab.train.fracture_cache import Kept, fill_cache, join, keep_samples, load_samples
-from spinelab.train.fracture_draws import Scan, open_scan
+from spinelab.train.fracture_cache import Kept, fill_cache, keep_samples, list_draws, load_samples
+from spinelab.train.fracture_draws import Source, open_scan
 from spinelab.train.fracture_labels import Labels, find_samples, read_labels
 from spinelab.train.prepare import prepare
 from spinelab.train.segment import choose_cases, read_training_names
@@ -73,13 +72,16 @@ def gather_sources(
     known = {case.name for case in cases}
     more = [] if unlabelled is None else list_unlabelled(unlabelled, known, options.split)
     more = [outline_case(case, cache / "outlined", threads=options.threads) for case in more]
-    outlined, others = _open_all(cases, cache), _open_all(more, cache)
-    simulated = fill_cache([*outlined, *others], cache / "simulated", draws=options.draws, seed=options.seed)
     labelled = {case for case, _ in marked}
-    wanted = [s for s in (*outlined, *others) if options.learn_found or s.name in labelled]
-    found = [_find(scan, marked, cache, options.seed, unlabelled=scan in others) for scan in wanted]
-    names = tuple(tuple(scan.name for scan in scans) for scans in (outlined, others))
-    return Sources(load_samples(simulated), join(found), *names)
+    simulated, found = [], []
+    for case in (*cases, *more):
+        kind: Source = "outlined" if case in cases else "unlabelled"
+        wanted = options.learn_found or case.name in labelled
+        drawn, seen = _draw_case(case, cache, options, kind, marked if wanted else None)
+        simulated += drawn
+        found += seen
+    names = tuple(tuple(case.name for case in part) for part in (cases, more))
+    return Sources(load_samples(simulated), load_samples(found), *names)
 
 
 def list_unlabelled(folder: Path, known: set[str], split: Path | None) -> list[Case]:
@@ -107,20 +109,24 @@ def outline_case(case: Case, folder: Path, *, threads: int) -> Case:
     return replace(case, vertebrae=path)
 
 
-def _open_all(cases: Sequence[Case], cache: Path) -> list[Scan]:
-    """Opens the cases that show a column with intact bodies; centres come from the outlines."""
-    prepared = (prepare(replace(case, centers=None), cache / "prepared", spacing_mm=None) for case in cases)
-    scans = [open_scan(one) for one in prepared if one.vertebrae.any()]
-    return [scan for scan in scans if scan is not None]
+def _draw_case(
+    case: Case, cache: Path, options: SourceOptions, kind: Source, labels: Labels | None
+) -> tuple[list[Path], list[Path]]:
+    """Returns the files of a case's draws and, unless labels are None, of its bodies as they are.
 
-
-def _find(scan: Scan, labels: Labels, cache: Path, seed: int, *, unlabelled: bool) -> Kept:
-    """Returns the bodies of a scan as they are, from the cache where no label can have changed them."""
-    folder = cache / "found"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{scan.name}.npz"
-    labelled = any(case == scan.name for case, _ in labels)
-    if labelled or not path.exists():
-        rng = np.random.default_rng([seed, zlib.crc32(scan.name.encode())])
-        keep_samples(find_samples(scan, labels, "unlabelled" if unlabelled else "outlined", rng), path)
-    return load_samples([path])
+    The scan itself is opened only where one of them is missing, or labels may have changed.
+    """
+    drawn, found = cache / "simulated", cache / "found" / f"{case.name}.npz"
+    paths = list_draws(case.name, drawn, options.draws)
+    stale = labels is not None and (not found.exists() or any(name == case.name for name, _ in labels))
+    if stale or not all(path.exists() for path in paths):
+        prepared = prepare(replace(case, centers=None), cache / "prepared", spacing_mm=None)
+        scan = open_scan(prepared) if prepared.vertebrae.any() else None
+        if scan is None:
+            return [], []
+        fill_cache([scan], drawn, draws=options.draws, seed=options.seed)
+        if stale and labels is not None:
+            found.parent.mkdir(parents=True, exist_ok=True)
+            rng = np.random.default_rng([options.seed, zlib.crc32(case.name.encode())])
+            keep_samples(find_samples(scan, labels, kind, rng), found)
+    return paths, [] if labels is None else [found]
