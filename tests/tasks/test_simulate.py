@@ -8,7 +8,8 @@ import pytest
 from spinelab.errors import InputError, ModalityError
 from spinelab.io import read, read_mask, verse, write_image, write_mask
 from spinelab.simulate.deformity import CurveRequest
-from spinelab.tasks.simulate import SimulateOptions, TypedFindings, simulate_files
+from spinelab.tasks.simulate import SimulateOptions, TypedFindings, measure_whole, simulate_files
+from spinelab.volume import Mask
 from tests.phantom import make_phantom
 
 LEVELS = ("T12", "L1", "L2", "L3")
@@ -47,6 +48,22 @@ def test_two_draws_and_their_manifest(files, tmp_path):
         assert mask.array[i, j, k] == label
     film = json.loads((tmp_path / "out/case_0000_films.json").read_text())["ap"]
     assert set(film["corners"]) == set(LEVELS)
+
+
+def test_vertebrae_the_scan_cuts_are_named_but_not_measured(files):
+    mask = read_mask(files[1])
+    low = int(np.argwhere(mask.array == 22)[:, 2].mean())
+    part = Mask(mask.array[..., low:], mask.geometry.cropped((0, 0, low), mask.array.shape))
+    truth = {
+        "vertebrae": [
+            {"level": name, "label": label, "complete": name != "L3"}
+            for name, label in zip(LEVELS, (19, 20, 21, 22), strict=True)
+        ]
+    }
+    spine = measure_whole(part, truth)
+    assert [(v.level, v.complete, v.heights_mm is None) for v in spine.vertebrae] == [
+        ("T12", True, False), ("L1", True, False), ("L2", True, False), ("L3", False, True),
+    ]  # fmt: skip
 
 
 def test_the_same_seed_writes_the_same_scan(files, tmp_path):

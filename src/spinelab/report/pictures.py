@@ -125,7 +125,8 @@ def _window(image: Image, views: tuple[View, ...]) -> tuple[float, float]:
     seen = np.concatenate([view.pixels[np.isfinite(view.pixels)] for view in views])
     if not seen.size:
         return BONE_WINDOW_HU
-    low, high = np.percentile(seen, [1, 99.5])
+    shown = seen[seen > seen.min()]  # the least is air, or what was never scanned
+    low, high = np.percentile(shown if shown.size else seen, [1, 99.5])
     return float(low), float(max(high, low + 1))
 
 

@@ -230,12 +230,30 @@ def _write(
     verse.write_centroids(spine, deformed.image.geometry, folder.path(names["ctd.json"]))
     _write_json(deformed.truth, folder.path(names["truth.json"]))
     names["preview.png"] = f"{name}_preview.png"
-    measured = measure(None, deformed.mask, spine_of_mask(deformed.mask))
-    after = (deformed.image, deformed.mask, measured)
+    after = (deformed.image, deformed.mask, measure_whole(deformed.mask, deformed.truth))
     write_before_after(before, after, folder.path(names["preview.png"]))
     if options.radiograph:
         names |= _write_films(folder, name, deformed)
     return list(names.values())
+
+
+def measure_whole(mask: Mask, truth: dict[str, Any]) -> Spine:
+    """Returns the vertebrae of a deformed mask, those measured that the scan shows whole.
+
+    The flat end of a vertebra that the scan cuts comes to lie inside the deformed one, where it would be
+    taken for an endplate.
+
+    Args:
+        mask: (i, j, k) VerSe numbers.
+        truth: Of the deformation.
+    """
+    cut = {entry["label"] for entry in truth["vertebrae"] if not entry["complete"] and entry["level"] != "S"}
+    whole = replace(mask, array=np.where(np.isin(mask.array, list(cut)), 0, mask.array))
+    measured = measure(None, whole, spine_of_mask(whole))
+    known = {vertebra.level: vertebra for vertebra in measured.vertebrae}
+    named = spine_of_mask(mask).vertebrae
+    vertebrae = tuple(known.get(v.level, replace(v, complete=False)) for v in named)
+    return replace(measured, vertebrae=vertebrae)
 
 
 def _write_films(folder: OutputFolder, name: str, deformed: Deformed) -> dict[str, str]:
