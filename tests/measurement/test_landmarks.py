@@ -91,7 +91,7 @@ def test_the_disc_above_the_sacrum_lies_below_the_last_body_towards_it():
     last = spine.discs[-1]
     assert (last.above, last.below) == ("L5", "S")
     assert last.center_mm == (3.0, 0.0, -144.0 - 12.0 - 5.3)
-    assert last.sd_mm == round(float(np.hypot(np.sqrt(2) / 2, 2)), 2)
+    assert last.sd_mm == round(float(np.hypot(np.sqrt(2) / 2, 4)), 2)
     assert (last.anterior_mm, last.angle_deg) == (None, None)
 
 

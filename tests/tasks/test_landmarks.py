@@ -170,7 +170,7 @@ def test_of_the_disc_above_the_sacrum_only_the_middle_is_told(answer):
     assert (last.above, last.below) == ("L5", "S")
     assert last.center_mm == pytest.approx((16, 60, HEIGHTS[4] - 12 - 5.3), abs=0.02)
     assert last.anterior_mm is None
-    assert last.sd_mm > 2
+    assert last.sd_mm > 4
 
 
 def test_without_the_sacrum_there_is_no_disc_above_it(answer):
