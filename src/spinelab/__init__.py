@@ -4,7 +4,7 @@ Names are loaded on first use, so that importing spinelab costs next to nothing:
 
     image = spinelab.read("scan.nii.gz")
     found = spinelab.segment(image)
-    spine = spinelab.measure(image, found.mask, found.spine)
+    spine = spinelab.measure(image, found.mask, found.spine, outlines=found.outlines)
 """
 
 from importlib import import_module
