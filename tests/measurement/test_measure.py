@@ -162,6 +162,27 @@ def test_outlines_of_their_own_grid_save_what_thick_slices_lose():
     assert spine["L1"].volume_mm3 == without["L1"].volume_mm3
 
 
+def test_a_body_cut_by_the_scan_stays_cut_in_its_own_outline():
+    column = {"levels": ("T12", "L1", "L2"), "cut_mm": (8.0, -15.0)}
+    whole = make_phantom(levels=column["levels"], spacing_mm=(1, 1, 1))
+    thick = make_phantom(**column, spacing_mm=(1, 1, 5))
+    voxels = np.stack(np.meshgrid(*map(np.arange, whole.mask.array.shape), indexing="ij"), axis=-1)
+    index = thick.mask.geometry.world_to_index(whole.mask.geometry.index_to_world(voxels))
+    in_view = ((index > -0.5) & (index < np.array(thick.mask.array.shape) - 0.5)).all(axis=-1)
+    outlines = {
+        v.label: SoftOutline(
+            ((whole.mask.array == v.label) & in_view).astype(np.float32), whole.mask.geometry
+        )
+        for v in thick.spine.vertebrae
+    }
+    without = measure(None, thick.mask, thick.spine)["T12"]
+    cut = measure(None, thick.mask, thick.spine, outlines=outlines)["T12"]
+    assert not cut.complete
+    assert not without.complete
+    assert cut.heights_mm is None
+    assert without.heights_mm is None
+
+
 def test_outlines_coarser_than_the_slices_change_nothing(measured):
     phantom, spine = measured
     grid = Geometry.from_spacing((4, 4, 4), (2, 2, 2))
