@@ -17,7 +17,7 @@ from spinelab.errors import InputError
 from spinelab.io.outputs import writing
 from spinelab.tasks.fracture_cautions import DOUBTFUL_NAME
 
-#: Which findings to list, by how sure the name of their level is: the word -> what its certainty must be.
+#: Which findings to list, by how sure the name of their level is.
 NAMES = ("all", "sure", "doubtful")
 
 
