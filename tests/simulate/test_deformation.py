@@ -10,9 +10,10 @@ from spinelab.measurement import measure
 from spinelab.measurement.named_mask import spine_of_mask
 from spinelab.simulate.collapse import Collapse
 from spinelab.simulate.column import find_source_column
-from spinelab.simulate.deformation import deform
+from spinelab.simulate.deformation import deform, plan, settle
 from spinelab.simulate.deformity import CurveRequest, Deformity, draw_deformity
-from spinelab.simulate.truth import spine_of_truth
+from spinelab.simulate.degeneration import DiscNarrowing
+from spinelab.simulate.truth import describe_truth, spine_of_truth
 from spinelab.volume import Mask
 from tests.phantom import make_phantom
 
@@ -99,6 +100,18 @@ def test_a_collapse_lowers_what_is_above_and_leaves_the_loss_asked_for(phantom):
     assert abs(spine["L1"].height_loss.anterior_percent) < 6
     core = result.mask.array == 21
     assert result.image.array[core].mean() > phantom.image.array[phantom.mask.array == 21].mean() + 20
+
+
+def test_a_curve_beside_findings_has_the_angle_asked_for(phantom):
+    column = find_source_column(phantom.mask)
+    findings = (Collapse("L1", "wedge", 40.0), DiscNarrowing("L2", 50.0))
+    settled = settle(phantom.image, column, findings)
+    assert settled.levels == column.levels
+    request = CurveRequest(cobb_deg=30.0)
+    deformity = draw_deformity(settled, request, np.random.default_rng(2), findings=findings)
+    moved = plan(phantom.image, phantom.mask, column, deformity)
+    truth = describe_truth(column, moved.motions, moved.changes, moved.target)
+    assert max(curve["angle_deg"] for curve in truth["cobb_deg"]) == pytest.approx(30, abs=0.05)
 
 
 def test_grids_must_agree(phantom):

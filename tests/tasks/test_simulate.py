@@ -37,6 +37,7 @@ def test_two_draws_and_their_manifest(files, tmp_path):
     assert [truth["cobb_deg"][0]["angle_deg"] for truth in truths] == pytest.approx([30, 30], abs=0.1)
     assert truths[0]["vertebrae"] != truths[1]["vertebrae"]
     assert all(truth["simulated"] for truth in truths)
+    assert all(v["endplates"] == ["superior", "inferior"] for v in truths[0]["vertebrae"])
     assert manifest["simulated"]
     assert [draw["seed"] for draw in manifest["draws"]] == [4, 5]
     mask = read_mask(tmp_path / "out/case_0000_vert.nii.gz")
@@ -54,15 +55,17 @@ def test_vertebrae_the_scan_cuts_are_named_but_not_measured(files):
     mask = read_mask(files[1])
     low = int(np.argwhere(mask.array == 22)[:, 2].mean())
     part = Mask(mask.array[..., low:], mask.geometry.cropped((0, 0, low), mask.array.shape))
+    plates = {"L3": ["superior"]}
     truth = {
         "vertebrae": [
-            {"level": name, "label": label, "complete": name != "L3"}
-            for name, label in zip(LEVELS, (19, 20, 21, 22), strict=True)
+            {"level": name, "label": 19 + i, "complete": name not in ("T12", "L3"),
+             "endplates": plates.get(name, ["superior", "inferior"])}
+            for i, name in enumerate(LEVELS)
         ]
-    }
+    }  # fmt: skip
     spine = measure_whole(part, truth)
     assert [(v.level, v.complete, v.heights_mm is None) for v in spine.vertebrae] == [
-        ("T12", True, False), ("L1", True, False), ("L2", True, False), ("L3", False, True),
+        ("T12", False, False), ("L1", True, False), ("L2", True, False), ("L3", False, True),
     ]  # fmt: skip
 
 

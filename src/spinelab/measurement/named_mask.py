@@ -5,6 +5,7 @@ from scipy import ndimage
 
 from spinelab.anatomy import VERTEBRA_LABELS, level
 from spinelab.errors import LabelError
+from spinelab.measurement.sampling import Slices, find_boxes
 from spinelab.spine import Point, Spine, Vertebra
 from spinelab.volume import Mask
 
@@ -30,12 +31,11 @@ def spine_of_mask(mask: Mask, centers_mm: dict[int, Point] | None = None) -> Spi
             f"the mask holds labels {', '.join(map(str, strange[:8]))}, which are no VerSe vertebra numbers; "
             "convert it first with spinelab convert-labels"
         )
-    given = centers_mm or {}
-    boxes = ndimage.find_objects(mask.array.astype(np.int32, copy=False))
+    given, boxes = centers_mm or {}, find_boxes(mask)
     vertebrae = tuple(
         Vertebra(
             level=level(label).name,
-            center_mm=given.get(label) or _body_center(mask, label, boxes[label - 1]),
+            center_mm=given.get(label) or _body_center(mask, label, boxes[label]),
             probability=1.0,
         )
         for label in VERTEBRA_LABELS
@@ -44,7 +44,7 @@ def spine_of_mask(mask: Mask, centers_mm: dict[int, Point] | None = None) -> Spi
     return Spine(vertebrae)
 
 
-def _body_center(mask: Mask, label: int, box: tuple[slice, ...]) -> Point:
+def _body_center(mask: Mask, label: int, box: Slices) -> Point:
     """Centre of the voxels at least half as deep inside the label as the deepest, LPS mm."""
     inside = np.pad(mask.array[box] == label, 1)
     depth = ndimage.distance_transform_edt(inside, sampling=mask.spacing_mm)

@@ -45,6 +45,8 @@ DENSEST = 0.12
 FADE_ASIDE_MM, FADE_AHEAD_MM, FADE_BEHIND_MM = 10.0, 12.0, 6.0
 #: Radius, 1 on the rim, within which a biconcave endplate is dented; from where on the rim carries a disc.
 DENT_RADIUS, RIM_RADIUS = 0.8, 0.9
+#: How far from the middle, as a share of the depth, the rim carries what rests on it.
+RESTS_FROM = 0.3
 #: Between which shares of the depth a wedged endplate bends down, and levels out again in front.
 HINGE, LEVEL = (0.7, 1.0), (-0.05, 0.25)
 #: Radius within which cancellous bone may not be squeezed further than allowed; beyond, it gives what it can.
@@ -258,8 +260,12 @@ def _make(
 
 
 def _follow_rim(around: Surroundings, plane: Array, moved: Array) -> RigidMotion:
-    """Returns the motion of what rests on the rim of an endplate that moves by (x, y) mm along z."""
-    rim = (around.radius >= RIM_RADIUS) & (around.radius <= 1)
+    """Returns the motion of what rests on the rim of an endplate that moves by (x, y) mm along z.
+
+    It rests in front and behind: between them an endplate that tips falls faster than its ends lie apart.
+    """
+    ends = np.abs(around.depth_share - 0.5) >= RESTS_FROM
+    rim = (around.radius >= RIM_RADIUS) & (around.radius <= 1) & ends[None, :]
     i, j = np.nonzero(rim)
     design = np.stack([np.ones(len(i)), around.x_mm[i], around.y_mm[j]], axis=1)
     tilt = np.asarray(np.linalg.lstsq(design, moved[rim], rcond=None)[0], dtype=np.float64)

@@ -209,10 +209,21 @@ def _find_profile(rng: np.random.Generator, model: CurveModel, levels: tuple[str
             if found is not None:
                 return found
     asked = ", ".join(f"{key} {value}" for key, value in vars(wish).items() if value is not None)
-    raise InputError(
-        f"no column with {asked} over {levels[0]} to {levels[-1]} was found; "
-        "ask for a smaller angle, more levels, or leave apex or pattern free"
-    )
+    most = _largest_angle(rng, model, weights)
+    if wish.cobb_deg is not None and wish.cobb_deg > most:
+        advice = (
+            f"at most about {np.floor(most):.0f} degrees are possible there: ask for no more, or more levels"
+        )
+    else:
+        advice = "ask for a smaller angle, more levels, or leave apex or pattern free"
+    raise InputError(f"no column with {asked} over {levels[0]} to {levels[-1]} was found; {advice}")
+
+
+def _largest_angle(rng: np.random.Generator, model: CurveModel, weights: Float) -> float:
+    """Returns the largest angle that a draw may be scaled to before neighbours lean too far apart."""
+    drawn = model.draw_coronal(rng, TRIES)
+    steepest = np.abs(np.diff(drawn, axis=1)).max(axis=1)
+    return float((STEEPEST_DEG * np.ptp(drawn @ weights.T, axis=1) / steepest).max())
 
 
 def _candidates(rng: np.random.Generator, model: CurveModel, weights: Float, wish: _Wish) -> Iterator[Float]:

@@ -1,6 +1,6 @@
 """A scan and its mask, deformed: the way through the simulator."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spinelab.anatomy import level
 from spinelab.errors import GeometryError, InputError
 from spinelab.measurement.sampling import find_boxes
-from spinelab.simulate.changes import Change, combine, find_site
+from spinelab.simulate.changes import Change, Finding, combine, find_site
 from spinelab.simulate.collapse import Collapse
 from spinelab.simulate.column import SourceColumn, find_source_column
 from spinelab.simulate.deformity import Deformity, reach_tilts
@@ -26,9 +26,9 @@ from spinelab.volume import Geometry, Image, Mask
 AIR_HU = -1024.0
 #: Room left around vertebrae on a grown grid.
 GROWN_MM = 6.0
-#: Where a change that deforms nothing may alter intensities, local mm.
 #: Shorter edges say little about rigidity.
 _LEAST_EDGE_MM = 8.0
+#: Where a change that deforms nothing may alter intensities, local mm.
 _BODY_REACH = ((-40.0, 40.0), (-35.0, 35.0), (-25.0, 25.0))
 
 
@@ -125,11 +125,26 @@ def deform(
     return Deformed(_shade(warped, deformation), moved, truth, deformation)
 
 
+def settle(image: Image, column: SourceColumn, findings: Sequence[Finding]) -> SourceColumn:
+    """Returns the column as findings alone leave it: what a curve beside them is to be drawn for.
+
+    Args:
+        image: The scan.
+        column: Of its mask.
+        findings: Collapses, narrowed discs and the like.
+
+    Raises:
+        GeometryError: What a finding needs is not in view.
+        InputError: Findings at levels that are not there, or larger than possible.
+    """
+    return follow_changes(column, _fit_changes(image, column, findings))[1]
+
+
 def plan(
     image: Image, mask: Mask, column: SourceColumn, deformity: Deformity, *, grow: bool = False
 ) -> Deformation:
     """Computes the deformation without moving a volume; see `deform`."""
-    changes = _fit_changes(image, column, deformity)
+    changes = _fit_changes(image, column, deformity.findings)
     tilts, shift = reach_tilts(column, deformity)
     followed, changed = follow_changes(column, changes)
     tilts = tilts + changed.tilts_deg() - column.tilts_deg()
@@ -192,9 +207,9 @@ def _bound_labels(deformation: Deformation) -> tuple[Index, Index]:
     return start, np.clip(high, start + 1, shape).astype(np.intp)
 
 
-def _fit_changes(image: Image, column: SourceColumn, deformity: Deformity) -> dict[str, Change]:
+def _fit_changes(image: Image, column: SourceColumn, findings: Sequence[Finding]) -> dict[str, Change]:
     """Fits the findings to the vertebrae they are wanted at, a collapse after all else."""
-    ordered = sorted(deformity.findings, key=lambda finding: finding.level)
+    ordered = sorted(findings, key=lambda finding: finding.level)
     fitted: dict[str, Change] = {}
     for name, wanted in groupby(ordered, key=lambda finding: finding.level):
         column.index(name)

@@ -125,7 +125,7 @@ def draw_deformity(
     shape the share asked for.
 
     Args:
-        column: Of the scan.
+        column: Of the scan; with findings, as they leave it (`spinelab.simulate.deformation.settle`).
         request: What is wanted.
         rng: Source of randomness; the same state gives the same deformity.
         findings: Added to the deformity as they are.

@@ -8,7 +8,7 @@ import numpy as np
 
 from spinelab.anatomy import level
 from spinelab.measurement.bodies import Body
-from spinelab.measurement.curvature import measure_curvature
+from spinelab.measurement.curvature import Endplates, measure_curvature
 from spinelab.measurement.heights import measure_heights
 from spinelab.simulate.changes import Change
 from spinelab.simulate.column import SourceColumn
@@ -93,6 +93,7 @@ def describe_truth(
     final = changed.moved(posed)
     curvature = measure_curvature(final.endplates)
     complete = {vertebra.level for vertebra in column.found.vertebrae if vertebra.complete}
+    plates = {plate.level: plate for plate in column.endplates}
     return {
         "truth_version": TRUTH_VERSION,
         "frame": "LPS mm",
@@ -103,6 +104,7 @@ def describe_truth(
             {
                 **_describe_place(final, i, geometry),
                 "complete": name in complete,
+                "endplates": [] if name not in plates else _name_endplates(plates[name]),
                 "rotation": motions[name].rotation.round(6).tolist(),
                 "translation_mm": motions[name].translation_mm.round(4).tolist(),
                 **_describe_body(column.found.bodies.get(name), changes.get(name), motions[name]),
@@ -124,6 +126,12 @@ def _describe_place(column: SourceColumn, place: int, geometry: Geometry) -> dic
         "axial_deg": round(float(axial), 3),
         "in_view": bool(geometry.contains(column.centers_mm[place])),
     }
+
+
+def _name_endplates(plates: Endplates) -> list[str]:
+    """Returns which endplates of a vertebra the scan shows."""
+    sides = {"superior": plates.superior, "inferior": plates.inferior}
+    return [name for name, normal in sides.items() if normal is not None]
 
 
 def _describe_body(body: Body | None, change: Change | None, motion: RigidMotion) -> dict[str, Any]:

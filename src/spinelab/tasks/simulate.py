@@ -17,7 +17,7 @@ from spinelab.report.before_after import write_before_after
 from spinelab.simulate.changes import Finding
 from spinelab.simulate.collapse import Collapse
 from spinelab.simulate.column import SourceColumn, find_source_column
-from spinelab.simulate.deformation import Deformed, deform
+from spinelab.simulate.deformation import Deformed, deform, settle
 from spinelab.simulate.deformity import (
     CurveRequest,
     Deformity,
@@ -33,6 +33,8 @@ from spinelab.tasks.manifest import Stopwatch, run_manifest, stem_of
 from spinelab.volume import Image, Mask
 
 Modality = Literal["auto", "ct", "mr"]
+#: Levels of which two endplates are never read.
+NEVER_TWO_ENDPLATES = ("C1", "C2", "S")
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,8 @@ def _simulate(
         deformity = Deformity(findings=findings)
     else:
         rng = np.random.default_rng(seed)
-        deformity = draw_deformity(column, options.curve, rng, findings=findings)
+        settled = settle(image, column, findings)
+        deformity = draw_deformity(settled, options.curve, rng, findings=findings)
     deformed = deform(image, labels, deformity, column=column, grow=options.grow)
     head = {"simulated": True, "seed": seed, "request": request_to_dict(options.curve)}
     truth: dict[str, Any] = head | deformed.truth
@@ -238,21 +241,26 @@ def _write(
 
 
 def measure_whole(mask: Mask, truth: dict[str, Any]) -> Spine:
-    """Returns the vertebrae of a deformed mask, those measured that the scan shows whole.
+    """Returns the vertebrae of a deformed mask, those measured whose body the scan shows whole.
 
-    The flat end of a vertebra that the scan cuts comes to lie inside the deformed one, where it would be
-    taken for an endplate.
+    The flat end of a body that the scan cuts comes to lie inside the deformed one, where it would be taken
+    for an endplate.
 
     Args:
         mask: (i, j, k) VerSe numbers.
         truth: Of the deformation.
     """
-    cut = {entry["label"] for entry in truth["vertebrae"] if not entry["complete"] and entry["level"] != "S"}
-    whole = replace(mask, array=np.where(np.isin(mask.array, list(cut)), 0, mask.array))
+    cut = [
+        entry["label"]
+        for entry in truth["vertebrae"]
+        if len(entry["endplates"]) < 2 and entry["level"] not in NEVER_TWO_ENDPLATES
+    ]
+    whole = replace(mask, array=np.where(np.isin(mask.array, cut), 0, mask.array))
     measured = measure(None, whole, spine_of_mask(whole))
     known = {vertebra.level: vertebra for vertebra in measured.vertebrae}
-    named = spine_of_mask(mask).vertebrae
-    vertebrae = tuple(known.get(v.level, replace(v, complete=False)) for v in named)
+    complete = {entry["level"] for entry in truth["vertebrae"] if entry["complete"]}
+    found = (known.get(v.level, v) for v in spine_of_mask(mask).vertebrae)
+    vertebrae = tuple(replace(v, complete=v.complete and v.level in complete) for v in found)
     return replace(measured, vertebrae=vertebrae)
 
 
