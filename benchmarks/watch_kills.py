@@ -227,7 +227,7 @@ def kill_with_children(worker: psutil.Process) -> None:
     children = worker.children(recursive=True)
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait(10)
-    until = time.monotonic() + 10
+    until = time.monotonic() + _WAIT_S  # one that is still loading its modules sees it only afterwards
     while any(_lives(child) for child in children):
         if time.monotonic() > until:
             raise RuntimeError("a reader lives on after its worker was killed")
