@@ -172,7 +172,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--write", type=Path, help="page with markers of the section")
-    parser.add_argument("--draws", type=int, default=2, help="times each is sliced anew")
+    parser.add_argument("--draws", type=int, default=1, help="times each is sliced anew")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument(
         "--data", type=Path, default=Path(os.environ.get("SPINELAB_DATA", ROOT.parent / "shared" / "data"))
