@@ -44,6 +44,7 @@ def result(phantom, scan, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(task, "segment", truth_for(phantom))
         patch.setattr(task, "weights_digest", lambda folder: {"locate": "ab", "outline": "cd"})
+        patch.setattr(task, "digest_of_reader", lambda folder: {"fracture": "ef"})
         stages = []
         out = tmp_path_factory.mktemp("out") / "new" / "folder"
         found = analyze(scan, out, options=SegmentOptions(threads=1), progress=lambda s, f: stages.append(s))
@@ -72,11 +73,17 @@ def test_the_spine_follows_the_schema_and_is_measured(result):
     assert read_spine(found.files["spine"]) == found.spine
 
 
+def test_both_readers_look_at_every_body_that_is_graded(result):
+    graded = [v.fracture for v in result[0].spine.vertebrae if v.fracture.evaluable]
+    assert graded
+    assert all(found.geometry is not None and found.network is not None for found in graded)
+
+
 def test_the_manifest_tells_how(result):
     manifest = result[0].spine.manifest
     assert manifest["input"] == "case.nii.gz"
     assert manifest["options"]["threads"] == 1
-    assert manifest["weights_sha256"] == {"locate": "ab", "outline": "cd"}
+    assert manifest["weights_sha256"] == {"locate": "ab", "outline": "cd", "fracture": "ef"}
     assert {"read", "locate", "outline", "measure", "write", "report"} <= set(manifest["seconds"])
 
 

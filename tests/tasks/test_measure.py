@@ -36,7 +36,8 @@ def test_files_in_measurements_out(files, phantom, tmp_path):
     assert spine["L1"].heights_mm.posterior == pytest.approx(truth.posterior, abs=1.5)
     data = json.loads(written["spine"].read_text())
     assert data["manifest"]["input"] == "case.nii.gz"
-    assert data["manifest"]["weights_sha256"] == {}
+    assert list(data["manifest"]["weights_sha256"]) == ["fracture"]
+    assert spine["L1"].fracture.network.height_loss_percent < 15
     assert str(tmp_path) not in json.dumps(data)
 
 

@@ -12,6 +12,7 @@ from spinelab.models import weights_digest
 from spinelab.report import write_preview, write_report
 from spinelab.spine import Spine
 from spinelab.tasks.fracture import grade_fractures
+from spinelab.tasks.fracture_network import digest_of_reader, read_network
 from spinelab.tasks.landmarks import LocateJob, LocateOptions, locate_job, write_job
 from spinelab.tasks.manifest import Stopwatch, run_manifest, stem_of
 from spinelab.tasks.segment import Segmentation, SegmentOptions, segment
@@ -143,6 +144,7 @@ def _analyze(
             tell("measure", 0.0)
             measured = measure(image, found.mask, found.spine, outlines=found.outlines)
             spine = grade_fractures(measured)
+            spine = read_network(image, found.mask, spine, weights=options.weights, threads=options.threads)
         spine = _with_manifest(spine, called.source, options, watch)
         with watch.stage("write"):
             tell("write", 0.0)
@@ -180,7 +182,7 @@ def segment_scan(
         _, found = _read_and_segment(lambda: read(source, series=series), options, progress or _ignore, watch)
         write_mask(found.mask, folder.path(stem + OUTPUTS["mask"]))
         verse.write_centroids(found.spine, found.mask.geometry, folder.path(stem + OUTPUTS["centroids"]))
-    spine = _with_manifest(found.spine, source.resolve().name, options, watch)
+    spine = _with_manifest(found.spine, source.resolve().name, options, watch, graded=False)
     return AnalyzeResult(found.mask, spine, {kind: target / (stem + OUTPUTS[kind]) for kind in kinds})
 
 
@@ -208,9 +210,11 @@ def _write_data(mask: Mask, spine: Spine, folder: OutputFolder, stem: str) -> No
     slicer.write_segmentation(mask, spine, folder.path(stem + OUTPUTS["slicer"]))
 
 
-def _with_manifest(spine: Spine, source: str, options: SegmentOptions, watch: Stopwatch) -> Spine:
+def _with_manifest(
+    spine: Spine, source: str, options: SegmentOptions, watch: Stopwatch, *, graded: bool = True
+) -> Spine:
     chosen = asdict(options)
     chosen["weights"] = options.weights.resolve().name if options.weights else None
-    digest = weights_digest(options.weights)
+    digest = weights_digest(options.weights) | (digest_of_reader(options.weights) if graded else {})
     manifest = run_manifest(source, chosen, watch, weights=digest)
     return replace(spine, manifest={**spine.manifest, **manifest})

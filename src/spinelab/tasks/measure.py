@@ -10,6 +10,7 @@ from spinelab.measurement import measure
 from spinelab.measurement.named_mask import spine_of_mask
 from spinelab.spine import Spine
 from spinelab.tasks.fracture import grade_fractures
+from spinelab.tasks.fracture_network import digest_of_reader, read_network
 from spinelab.tasks.manifest import Stopwatch, run_manifest, stem_of
 
 
@@ -44,8 +45,10 @@ def measure_files(
         centers = None if centroids is None else verse.read_centroids(centroids, labels.geometry)
         with watch.stage("measure"):
             spine = measure(checked.image, labels, spine_of_mask(labels, centers))
-            spine = grade_fractures(spine)
-        manifest = run_manifest(scan.resolve().name, {"mask": mask.name}, watch, weights={})
+            spine = read_network(checked.image, labels, grade_fractures(spine))
+        manifest = run_manifest(
+            scan.resolve().name, {"mask": mask.name}, watch, weights=digest_of_reader(None)
+        )
         spine = replace(spine.with_warnings(*checked.warnings), manifest=manifest)
         files = {"spine": f"{stem}_spine.json", "measurements": f"{stem}_measurements.csv"}
         write_spine(spine, folder.path(files["spine"]))
