@@ -63,3 +63,14 @@ def test_leaving_early_begins_nothing_more():
         done()
         break
     assert len(begun) <= 4
+
+
+def test_a_stage_with_two_workers_does_two_items_at_once_and_keeps_their_order():
+    together = threading.Barrier(2, timeout=20)
+
+    def meet(n):
+        together.wait()
+        return n
+
+    found = [done() for _, done in overlap(range(4), [meet, lambda n: n], workers=(2, 1))]
+    assert found == [0, 1, 2, 3]

@@ -53,12 +53,20 @@ def run_batch(scans: Sequence[Path], work: Work, *, quiet: bool, as_json: bool) 
     report_batch(((scan, partial(do, scan)) for scan in scans), len(scans), quiet=quiet, as_json=as_json)
 
 
-def run_stages(scans: Sequence[Path], stages: Sequence[Stage], *, quiet: bool, as_json: bool) -> None:
+def run_stages(
+    scans: Sequence[Path],
+    stages: Sequence[Stage],
+    *,
+    workers: Sequence[int] | None = None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
     """Runs scans through stages that overlap (reading, computing, writing); see `report_batch`.
 
     Args:
         scans: Paths as given, the first stage's input.
         stages: Each takes what the one before returned; the last returns what came of a scan.
+        workers: Scans at a time in each stage; one each if not given.
         quiet: Print no text.
         as_json: Print one JSON document for all scans.
 
@@ -66,7 +74,7 @@ def run_stages(scans: Sequence[Path], stages: Sequence[Stage], *, quiet: bool, a
         InputError: Two scans would write files of one name.
     """
     _check_stems(scans)
-    report_batch(overlap(scans, stages), len(scans), quiet=quiet, as_json=as_json)
+    report_batch(overlap(scans, stages, workers=workers), len(scans), quiet=quiet, as_json=as_json)
 
 
 def report_batch(

@@ -1,5 +1,7 @@
 """`spinelab locate`: the vertebrae of a spine MR."""
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +35,13 @@ def locate_scans(
 ) -> None:
     """Find and name the vertebrae of one or more spine MRs: centres, corners, discs, certainty."""
 
+    scans = unfold(scans)
+    at_once = min(len(scans), options.threads or os.cpu_count() or 1)
+    if at_once > 1:  # many scans on a core each take less time than each of them on all cores
+        options = replace(options, threads=1)
+
     def begin(scan: Path) -> LocateJob:
         return read_job(LocateJob(scan, out, options, series, spacing))
 
-    run_stages(unfold(scans), (begin, locate_job, write_job), quiet=quiet, as_json=as_json)
+    stages = (begin, locate_job, write_job)
+    run_stages(scans, stages, workers=(1, at_once, 1), quiet=quiet, as_json=as_json)

@@ -10,15 +10,18 @@ Item = TypeVar("Item")
 Stage = Callable[[Any], Any]
 
 
-def overlap(items: Iterable[Item], stages: Sequence[Stage]) -> Iterator[tuple[Item, Callable[[], Any]]]:
-    """Runs every item through all stages, each stage in a thread of its own, and yields them in order.
+def overlap(
+    items: Iterable[Item], stages: Sequence[Stage], *, workers: Sequence[int] | None = None
+) -> Iterator[tuple[Item, Callable[[], Any]]]:
+    """Runs every item through all stages, each stage in threads of its own, and yields them in order.
 
-    At most one item more than there are stages is under way, however many there are. A stage that raises
+    At most one item more than there are threads is under way, however many there are. A stage that raises
     ends its item there; the others go on.
 
     Args:
         items: What the first stage takes.
         stages: Each takes what the one before returned.
+        workers: Threads of each stage; one each if not given.
 
     Yields:
         The item, and a function that returns what the last stage returned, or raises what a stage raised.
@@ -27,14 +30,15 @@ def overlap(items: Iterable[Item], stages: Sequence[Stage]) -> Iterator[tuple[It
         >>> [(item, done()) for item, done in overlap([1, 2], [lambda n: n + 1, str])]
         [(1, '2'), (2, '3')]
     """
+    workers = workers or [1] * len(stages)
     with ExitStack() as stack:
-        pools = [stack.enter_context(ThreadPoolExecutor(1)) for _ in stages]
+        pools = [stack.enter_context(ThreadPoolExecutor(count)) for count in workers]
         for pool in pools:
             stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         waiting: deque[tuple[Item, Future[Any]]] = deque()
         for item in items:
             waiting.append((item, _submit(item, stages, pools)))
-            if len(waiting) > len(stages):
+            if len(waiting) > sum(workers):
                 yield _take(waiting)
         while waiting:
             yield _take(waiting)

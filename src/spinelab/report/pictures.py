@@ -31,6 +31,8 @@ _DPI = 144
 _PX = 2
 _MAX_HEIGHT, _MAX_WIDTH = 800, 640
 _PAD, _GAP, _HEAD, _FOOT = 14, 12, 26, 22
+#: Width of a letter of the line below the pictures.
+_LETTER = 4.8
 #: The corners of a body around it, back to the first one.
 _RING = [0, 1, 3, 2, 0]
 
@@ -80,7 +82,8 @@ def draw_views(image: Image, mask: Mask | None, spine: Spine) -> "Figure":
     widths = [view.pixels.shape[1] / _PX for view in views]
     height = views[0].pixels.shape[0] / _PX
     across = sum(widths) + _GAP * (len(views) - 1)
-    total = (max(across + 2 * _PAD, 330.0), height + _HEAD + _FOOT)
+    key = _key(spine)
+    total = (max(across, 300.0, len(key) * _LETTER) + 2 * _PAD, height + _HEAD + _FOOT)
     figure = Figure(figsize=(total[0] / 72, total[1] / 72), dpi=_DPI, facecolor=BACKGROUND)
     left = (total[0] - across) / 2
     window = _window(image, views)
@@ -92,7 +95,7 @@ def draw_views(image: Image, mask: Mask | None, spine: Spine) -> "Figure":
         heading = f"{view.plane.capitalize()}, {course}"
         _write(figure, (left, total[1] - _HEAD / 2), heading, total, weight="bold")
         left += width + _GAP
-    _write(figure, (_PAD, _FOOT / 2), _key(spine), total, color=_GREY)
+    _write(figure, (_PAD, _FOOT / 2), key, total, color=_GREY)
     return figure
 
 
