@@ -84,6 +84,18 @@ def test_doubtful_names_are_shown_filtered_and_last_among_equals(app, store):
     assert [row.scan_id for row in listed(store, "root")] == [1, 2]
 
 
+def test_the_reading_page_is_told_what_else_a_vertebra_may_be(app, store):
+    with store.writing() as session:
+        result = session.get(Result, 1)
+        runner_up = {"anchors": [], "probability": 0.68, "runner_up": ["T12", "L1", "L2", "L3"]}
+        numbering = {**runner_up, "runner_up_probability": 0.25, "anchored": False}
+        result.spine = {**result.spine, "numbering": numbering}
+    browser = sign_in(app, "ada")
+    assert browser.post("/api/cases/1/open").status_code == 200
+    others = [v["other_level"] for v in browser.get("/api/cases/1").json()["vertebrae"]]
+    assert others == ["T12", "L1", "L2", "L3"]
+
+
 def test_a_hidden_finding_cannot_be_searched_for(store):
     assert listed(store, "ada", Filter(text="wedge"), suggestion="hidden") == []
     assert len(listed(store, "ada", Filter(text="wedge"), suggestion="shown")) == 2

@@ -59,11 +59,11 @@ def say_name(spine: Spine, name: str) -> str:
     sure = spine[name].probability
     if sure >= DOUBTFUL_NAME:
         return name
-    other = _second_name(spine, name)
+    other = second_name(spine, name)
     return f"{name} or {other} ({100 * sure:.0f} %)" if other else f"{name} ({100 * sure:.0f} %)"
 
 
-def _second_name(spine: Spine, name: str) -> str | None:
+def second_name(spine: Spine, name: str) -> str | None:
     """Returns what the second best numbering calls a vertebra; None where that is not known or the same."""
     if spine.numbering is None:
         return None

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from spinelab.archive.findings import second_name
 from spinelab.archive.store import Store
 from spinelab.archive.tables import Scan, VertebraRow
 from spinelab.server.accounts import Person
@@ -17,6 +18,7 @@ from spinelab.server.prepared import prepare_case
 from spinelab.server.readings import find_vertebrae, guess_variant
 from spinelab.server.refusals import NotAllowedError
 from spinelab.server.tables import READER, Mark, Reading
+from spinelab.spine import Spine
 
 
 def describe_case(store: Store, person: Person, scan_id: int, options: ServeOptions) -> dict[str, Any]:
@@ -101,6 +103,7 @@ def _vertebra(row: VertebraRow, spine: dict[str, Any], prepared: dict[str, Any])
     return {
         "level": row.level,
         "level_probability": row.level_probability,
+        "other_level": second_name(Spine.from_dict(spine), row.level) if spine else None,
         "graded": is_graded(row.level),
         "complete_in_view": row.complete,
         "flags": _whole(row, spine).get("flags", []),

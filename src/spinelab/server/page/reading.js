@@ -102,7 +102,7 @@ function drawVertebra() {
   const one = vertebra();
   byId("level").textContent = nameOf(one);
   const doubtful = one.level_probability < 0.9 && !shown.renamed;
-  byId("doubt").textContent = doubtful ? `name ${Math.round(100 * one.level_probability)} % sure` : "";
+  byId("doubt").textContent = doubtful ? `name ${Math.round(100 * one.level_probability)} % sure${one.other_level ? `, else ${one.other_level}` : ""}` : "";
   const flags = one.complete_in_view ? one.flags.filter((flag) => flag !== "cut") : ["cut by the field of view", ...one.flags.filter((flag) => flag !== "cut")];
   byId("flags").replaceChildren(...flags.map((flag) => make("li", {}, flag)));
   for (const button of document.querySelectorAll("[data-grade]")) press(button, one.opinion.grade === Number(button.dataset.grade));
