@@ -169,6 +169,27 @@ def time_steps(data: Path) -> tuple[float, float]:
     return float(np.median(seconds[False][1:])), float(np.median(seconds[True][1:]))
 
 
+def render_cases(trials: list[Trial]) -> list[str]:
+    """Returns the table of the cases."""
+    lines = [
+        "",
+        f"| case | mean error, degrees | worst | mask written at {FINE_MM} mm: mean error | worst "
+        "| seconds a draw |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in dict.fromkeys(t.case for t in trials):
+        made = [t for t in trials if t.case == name and not t.refused]
+        if made:
+            errors = np.abs([t.again_deg - t.asked_deg for t in made])
+            seconds = np.mean([t.seconds for t in made])
+            finer = np.abs([t.finer_deg - t.asked_deg for t in made])
+            lines.append(
+                f"| {name} | {errors.mean():.2f} | {errors.max():.2f} "
+                f"| {finer.mean():.2f} | {finer.max():.2f} | {seconds:.1f} |"
+            )
+    return lines
+
+
 def render(trials: list[Trial], cube: dict[str, tuple[float, float]], steps: tuple[float, float]) -> str:
     """Returns the Markdown section."""
     lines = [
@@ -188,22 +209,7 @@ def render(trials: list[Trial], cube: dict[str, tuple[float, float]], steps: tup
             f"| {100 * min(t.edges_within_1_percent for t in made):.1f} % "
             f"| {max(t.deviation_95_mm for t in made):.2f} | {max(t.undone_mm for t in made):.2f} |"
         )
-    lines += [
-        "",
-        f"| case | mean error, degrees | worst | mask written at {FINE_MM} mm: mean error | worst "
-        "| seconds a draw |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for name in dict.fromkeys(t.case for t in trials):
-        made = [t for t in trials if t.case == name and not t.refused]
-        if made:
-            errors = np.abs([t.again_deg - t.asked_deg for t in made])
-            seconds = np.mean([t.seconds for t in made])
-            finer = np.abs([t.finer_deg - t.asked_deg for t in made])
-            lines.append(
-                f"| {name} | {errors.mean():.2f} | {errors.max():.2f} "
-                f"| {finer.mean():.2f} | {finer.max():.2f} | {seconds:.1f} |"
-            )
+    lines += render_cases(trials)
     reasons = sorted({f"- {t.case}, {t.asked_deg:g} degrees: {t.refused}" for t in trials if t.refused})
     lines += ["", "Refused:" if reasons else "None refused.", *reasons, ""]
     parts = ", ".join(f"{name} {wall:.1f} ({busy:.1f})" for name, (wall, busy) in cube.items())
