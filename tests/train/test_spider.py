@@ -30,7 +30,7 @@ def make_mask():
     return Mask(array, Geometry.from_spacing(array.shape, (4.0, 1.0, 1.0)))
 
 
-def test_bodies_are_named_up_from_the_lowest_disc_and_processes_left_away():
+def test_bodies_are_named_up_from_the_sacrum_and_processes_left_away():
     found = name_bodies(make_mask())
     assert found.labels() == (22, 23, 24)
     assert (found.array[0, 30, [66, 46, 26]] == (22, 23, 24)).all()

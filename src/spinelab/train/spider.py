@@ -2,7 +2,7 @@
 
 DATA is a folder with ``images``, ``slices``, ``slice_masks`` and ``overview.csv`` (SPIDER, van der Graaf et
 al. 2024, CC BY 4.0). OUT gets ``labelled`` (one mid-sagittal T2-SPACE slice a person with its bodies, named
-up from the disc above the sacrum, as the data set counts) and ``unlabelled`` (T1 and T2 slices whose pixels
+up from the sacrum, as the data set counts) and ``unlabelled`` (T1 and T2 slices whose pixels
 were not resized, so that their size in mm is known); ``left_out.txt`` names the others.
 """
 
@@ -22,10 +22,10 @@ from spinelab.volume import Mask
 
 Bools = NDArray[np.bool_]
 
-_DISC, _BONE, _CANAL = 29, 76, 150
+_BONE, _CANAL = 76, 150
 #: Pictures as long as this have been made smaller, nobody says by how much.
 _RESIZED_PX = 640
-_LEAST_BODY_MM2, _LEAST_DISC_MM2 = 150.0, 30.0
+_LEAST_BODY_MM2 = 150.0
 
 
 def convert_spider(data: Path, out: Path) -> list[str]:
@@ -73,19 +73,16 @@ def name_bodies(mask: Mask) -> Mask:
     """Returns the bodies of a SPIDER slice mask under their VerSe numbers.
 
     Args:
-        mask: (1, j, k) with 29 disc, 76 vertebra, 150 canal; j runs to the back, k to the head.
+        mask: (1, j, k) with 76 vertebra, 150 canal; j runs to the back, k to the head.
 
-    The body on the lowest disc is L5; spinous processes, behind the canal, are left away.
+    The lowest body is L5, for the sacrum is not marked; spinous processes, behind the canal, are left away.
     """
-    bone, disc, canal = (mask.array[0] == value for value in (_BONE, _DISC, _CANAL))
+    bone, canal = (mask.array[0] == value for value in (_BONE, _CANAL))
     pixel = float(np.prod(mask.spacing_mm[1:]))
     behind = _behind(canal)
     bodies = [place for place in _places(bone, _LEAST_BODY_MM2 / pixel) if not behind[_middle(place)]]
-    discs = [_middle(place) for place in _places(disc, _LEAST_DISC_MM2 / pixel)]
     found = np.zeros(mask.array.shape, np.uint8)
-    lowest = min((height for _, height in discs), default=0)
-    above = sorted((b for b in bodies if _middle(b)[1] > lowest), key=lambda b: _middle(b)[1])
-    for number, place in enumerate(above):
+    for number, place in enumerate(sorted(bodies, key=lambda body: _middle(body)[1])):
         found[0][place] = level("L5").label - number
     return Mask(found, mask.geometry)
 
