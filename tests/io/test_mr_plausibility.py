@@ -71,9 +71,7 @@ def test_holes_become_zero_and_are_told():
 
 def test_an_mr_that_was_normalised_is_told_how_to_pass():
     image = scan()
-    with pytest.raises(
-        ModalityError, match=r"an MR with values below zero .* is to be shifted"
-    ):
+    with pytest.raises(ModalityError, match=r"an MR with values below zero .* is to be shifted"):
         check_mr(replace(image, array=(image.array - 400.0).astype(np.float32)))
 
 
