@@ -181,7 +181,7 @@ def test_without_the_sacrum_there_is_no_disc_above_it(answer):
 @pytest.mark.parametrize(("heat", "count"), [(0.5, 5), (0.4, 6)])
 def test_a_faint_column_is_refused_and_a_short_one_sooner(answer, heat, count):
     answer(centers()[:count], LABELS[:count], height=heat)
-    with pytest.raises(InputError, match="found no vertebra .* voxels are 2 x 2 x 2 mm"):
+    with pytest.raises(InputError, match=r"found no vertebra .* voxels are 2 x 2 x 2 mm"):
         locate(make_scan())
 
 

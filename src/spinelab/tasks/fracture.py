@@ -30,7 +30,7 @@ Shape = Literal["wedge", "biconcave", "crush"]
 RATIOS: dict[Quantity, Quantity] = {"anterior": "anterior_to_posterior", "middle": "middle_to_posterior"}
 #: Genant et al. 1993 (J Bone Miner Res 8:1137): mild from 20 %, moderate from 25 %, severe from 40 %.
 GRADES_FROM_PERCENT = (20.0, 25.0, 40.0)
-#: Standard deviation of a height in mm: of masks; and by the slice distance, with its square where many slices
+#: Standard deviation of a height in mm: of masks; and by the slice distance, squared where many slices
 #: cross an endplate (phantoms, docs/measurement.md), in proportion from 2.6 mm on (outlines of 5 real columns
 #: of the train split: 0.65 at 2.5 mm, 1.3 at 5 mm).
 MASK_SD_MM, SLICE_SD_PER_MM2, SLICE_SD_PER_MM = 0.4, 0.1, 0.26

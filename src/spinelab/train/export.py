@@ -64,13 +64,21 @@ def export_onnx(folder: Path) -> None:
         path = folder / f"{name}.onnx"
         _export(name, net, path)
         bind_facts(path, {**expected, "window_hu": list(WINDOW_HU), "steps": steps})
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        entries[name] = {
-            "file": path.name,
-            "sha256": digest,
-            "parameters": count_parameters(net),
-            "steps": steps,
-        }
+        entries[name] = _record(path, net, steps)
+    _write_record(folder, entries)
+
+
+def _record(path: Path, net: nn.Module, steps: int) -> dict[str, Any]:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"file": path.name, "sha256": digest, "parameters": count_parameters(net), "steps": steps}
+
+
+def record_weights(name: str, path: Path, net: nn.Module, steps: int) -> None:
+    """Writes ``weights.json`` beside the file of the one network of a folder."""
+    _write_record(path.parent, {name: _record(path, net, steps)})
+
+
+def _write_record(folder: Path, entries: dict[str, dict[str, Any]]) -> None:
     (folder / "weights.json").write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
 
 
@@ -181,10 +189,7 @@ def export_landmarks(folder: Path, sources: dict[str, list[str]], options: Any) 
         dynamo=False,
     )
     bind_facts(path, {**LANDMARKS_INPUT, "steps": steps})
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    entry = {"file": path.name, "sha256": digest, "parameters": count_parameters(net), "steps": steps}
-    text = json.dumps({"landmarks": entry}, indent=1)
-    (folder / "weights.json").write_text(text + "\n", encoding="utf-8")
+    record_weights("landmarks", path, net, steps)
     points = {loss: values[-1][1] for loss, values in read_curves(folder / "landmarks.csv").items()}
     lines = [
         "# Model card: spinelab landmark network",

@@ -84,7 +84,7 @@ def fit_combination(seen: Evidence) -> Combination:
 def _weigh(positive: NDArray[np.bool_], share: float) -> Array:
     """Returns weights that give the positive ones a share of the whole."""
     one, other = max(positive.sum(), 1), max((~positive).sum(), 1)
-    return np.where(positive, share / one, (1 - share) / other)
+    return np.asarray(np.where(positive, share / one, (1 - share) / other), np.float64)
 
 
 def _fit_line(seen: Evidence, weight: Array) -> tuple[float, float]:

@@ -1,6 +1,5 @@
 """The fracture network as an ONNX file with its preprocessing and calibration inside, and its model card."""
 
-import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -11,11 +10,10 @@ from torch import Tensor, nn
 
 from spinelab.models import FRACTURE_INPUT, WINDOW_HU
 from spinelab.nets.fracture import LOSS_UNIT_PERCENT, SLICES, FractureNet
-from spinelab.nets.unet import count_parameters
 from spinelab.tasks.fracture_crop import CROP_SHAPE
 from spinelab.tasks.fracture_network import Combination
 from spinelab.train.curves import read_curves
-from spinelab.train.export import bind_facts, load_average
+from spinelab.train.export import bind_facts, load_average, record_weights
 from spinelab.train.fracture_batches import compose
 from spinelab.train.segment import options_as_json
 
@@ -67,9 +65,7 @@ def export_fracture(
     )
     facts = {**FRACTURE_INPUT, "window_hu": list(WINDOW_HU), "steps": steps}
     bind_facts(path, {**facts, "combination": asdict(combination)})
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    entry = {"file": path.name, "sha256": digest, "parameters": count_parameters(net), "steps": steps}
-    (folder / "weights.json").write_text(json.dumps({"fracture": entry}, indent=1) + "\n", encoding="utf-8")
+    record_weights("fracture", path, net, steps)
     _write_card(folder, combination, cases, options)
 
 

@@ -112,4 +112,4 @@ def _of_geometry(found: Fracture) -> tuple[tuple[float, float], float, str]:
 
 def is_sure(row: dict[str, Any]) -> bool:
     """Tells whether what a body's own outlines say is sure enough to learn from."""
-    return row["probability"] >= SURE_ABOVE or row["probability"] <= SURE_BELOW
+    return bool(row["probability"] >= SURE_ABOVE or row["probability"] <= SURE_BELOW)
