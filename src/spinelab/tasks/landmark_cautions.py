@@ -17,8 +17,8 @@ _THICK_MM = 3.0
 _EDGE_MM = 8.0
 #: Distances between bodies against those of grown people; beyond, the voxel size is doubted.
 _SHORT, _LONG = 0.7, 1.35
-#: Mean heat of a column below which 3 % of the spines looked at lay, and nearly all that was no spine.
-_FAINT = 0.56
+#: Mean heat of a column below which 2 of 60 spines looked at lay, and nearly all that was no spine.
+_FAINT = 0.6
 _FAINT_SENTENCE = (
     "The bodies are seen less clearly than usual: the slices may lie beside their middle or show something "
     "else than a spine; check the picture."
