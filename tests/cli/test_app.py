@@ -249,12 +249,13 @@ def test_info(capsys, monkeypatch):
     from spinelab.cli import info
 
     monkeypatch.setattr(info, "weights_digest", lambda: {"locate": "abc"})
+    monkeypatch.setattr(info, "digest_of_reader", lambda _: {"fracture": "def"})
     assert run(["info"]) == 0
     out = capsys.readouterr().out
     assert f"spinelab     {spinelab.__version__}" in out
     assert "weights      locate sha256 abc" in out
     assert run(["info", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["weights"] == {"locate": "abc"}
+    assert json.loads(capsys.readouterr().out)["weights"] == {"locate": "abc", "fracture": "def"}
 
 
 def test_missing_weights_are_told(capsys, monkeypatch):

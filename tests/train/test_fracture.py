@@ -30,6 +30,7 @@ from spinelab.train.fracture import (  # noqa: E402
 )
 from spinelab.train.fracture_cache import pack  # noqa: E402
 from spinelab.train.fracture_draws import draw_samples  # noqa: E402
+from spinelab.train.fracture_labels import is_sure  # noqa: E402
 from spinelab.train.fracture_sources import Sources, list_unlabelled  # noqa: E402
 from tests.phantom import make_phantom  # noqa: E402
 from tests.scan_files import save_scan  # noqa: E402
@@ -68,8 +69,8 @@ def test_the_recipe_writes_a_file_the_reader_takes(tmp_path, monkeypatch):
         for sample in draw_samples(scan, rng, replace(options, thickness_mm=((2.0, 2.0),), measured=False)):
             yield replace(sample, geometry=READ)
 
-    monkeypatch.setattr("spinelab.train.fracture_cache.draw_samples", draw)
-    monkeypatch.setattr("spinelab.train.fracture_labels._THICK_MM", ())
+    monkeypatch.setitem(pack.__globals__, "draw_samples", draw)
+    monkeypatch.setitem(is_sure.__globals__, "_THICK_MM", ())
     out = tmp_path / "run"
     fracture_recipe(data, out, OPTIONS)
     network = models.load("fracture", folder=out, threads=1)

@@ -21,6 +21,7 @@ from spinelab.train.landmarks import (  # noqa: E402
     choose_unlabelled,
     landmark_loss,
     landmark_recipe,
+    train_landmarks,
 )
 from spinelab.train.mr_cases import find_mr_cases, prepare_mr  # noqa: E402
 from spinelab.train.pseudo_labels import Verdict  # noqa: E402
@@ -90,7 +91,8 @@ def test_unlabelled_scans_and_painted_maps_enter_and_broken_scans_are_named(tmp_
         drawn = [replace(case, labels=known.labels, points_mm=known.points_mm) for case in cases]
         return drawn, [Verdict(case.name, True, "as told") for case in cases]
 
-    monkeypatch.setattr("spinelab.train.landmarks.label_scans", accept)
+    names = train_landmarks.__globals__
+    monkeypatch.setitem(names, "label_scans", accept)
     run = tmp_path / "run"
     refused = landmark_recipe(
         [tmp_path / "scans"], run, options, unlabelled=[tmp_path / "more", tmp_path / "scans"]
@@ -101,7 +103,7 @@ def test_unlabelled_scans_and_painted_maps_enter_and_broken_scans_are_named(tmp_
     assert "Of these with landmarks it drew itself (1): other_01_t2." in card
     assert "Painted label maps (1): map." in card
     assert "other_01_t2,yes,as told" in (run / "unlabelled_2.csv").read_text()
-    monkeypatch.setattr("spinelab.train.landmarks.label_scans", None)  # a resumed run does not draw again
+    monkeypatch.setitem(names, "label_scans", None)  # a resumed run does not draw again
     landmark_recipe([tmp_path / "scans"], run, options, unlabelled=[tmp_path / "more"])
 
 
