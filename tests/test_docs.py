@@ -47,36 +47,15 @@ def test_the_page_lists_the_options_of_the_root():
 
 
 @pytest.mark.train
-def test_the_page_lists_the_options_of_training():
+@pytest.mark.parametrize("verb", ["segment", "landmarks", "fracture"])
+def test_the_page_lists_the_options_of_training(verb):
     pytest.importorskip("torch")
-    from spinelab.cli.train import segment_command
+    from spinelab.cli import train
 
     inner = typer.Typer(add_completion=False)
-    inner.command()(segment_command())
+    inner.command()(getattr(train, f"{verb}_command")())
     for option in options_of(typer.main.get_command(inner)):
-        assert f"`{option}`" in section("train segment") + EVERYWHERE, option
-
-
-@pytest.mark.train
-def test_the_page_lists_the_options_of_training_landmarks():
-    pytest.importorskip("torch")
-    from spinelab.cli.train import landmarks_command
-
-    inner = typer.Typer(add_completion=False)
-    inner.command()(landmarks_command())
-    for option in options_of(typer.main.get_command(inner)):
-        assert f"`{option}`" in section("train landmarks") + EVERYWHERE, option
-
-
-@pytest.mark.train
-def test_the_page_lists_the_options_of_training_fracture():
-    pytest.importorskip("torch")
-    from spinelab.cli.train import fracture_command
-
-    inner = typer.Typer(add_completion=False)
-    inner.command()(fracture_command())
-    for option in options_of(typer.main.get_command(inner)):
-        assert f"`{option}`" in section("train fracture") + EVERYWHERE, option
+        assert f"`{option}`" in section(f"train {verb}") + EVERYWHERE, option
 
 
 def test_the_page_names_no_option_that_is_not_there():

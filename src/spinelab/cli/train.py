@@ -1,6 +1,7 @@
 """`spinelab train segment`, `landmarks`, `fracture`: retrain on your own cases. Needs the extra ``train``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,40 +22,32 @@ def root() -> None:
     """Train the networks on your own cases (needs torch: pip install spinelab[train])."""
 
 
-@app.command(
-    "segment",
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
-def train_segment(context: typer.Context) -> None:
-    """Train both segmentation networks on a VerSe-layout folder; --help lists the options (needs torch)."""
-    inner = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    inner.command()(segment_command())
-    inner(args=context.args, prog_name="spinelab train segment", standalone_mode=False)
+def _register(verb: str, build: Callable[[], Callable[..., Any]], summary: str) -> None:
+    """Adds a verb whose flags are looked up, and torch loaded, only once it is called."""
+
+    @app.command(
+        verb,
+        help=f"{summary}; --help lists the options (needs torch).",
+        add_help_option=False,
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )
+    def run(context: typer.Context) -> None:
+        inner = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+        inner.command()(build())
+        inner(args=context.args, prog_name=f"spinelab train {verb}", standalone_mode=False)
 
 
-@app.command(
-    "landmarks",
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
-def train_landmarks(context: typer.Context) -> None:
-    """Train the MR landmark network on scans with masks of bodies; --help lists the options (needs torch)."""
-    inner = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    inner.command()(landmarks_command())
-    inner(args=context.args, prog_name="spinelab train landmarks", standalone_mode=False)
-
-
-@app.command(
-    "fracture",
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-)
-def train_fracture(context: typer.Context) -> None:
-    """Train the fracture network on scans with outlines; --help lists the options (needs torch)."""
-    inner = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    inner.command()(fracture_command())
-    inner(args=context.args, prog_name="spinelab train fracture", standalone_mode=False)
+@contextmanager
+def _needing_the_extra() -> Iterator[None]:
+    """Tells which package of the extra `train` is absent; our own modules never are."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("spinelab"):
+            raise
+        raise DependencyError(
+            f"training needs the package {error.name}, which is not installed; pip install spinelab[train]"
+        ) from error
 
 
 def fracture_command() -> Callable[..., Any]:
@@ -63,10 +56,8 @@ def fracture_command() -> Callable[..., Any]:
     Raises:
         DependencyError: torch or onnx is not installed.
     """
-    try:
+    with _needing_the_extra():
         from spinelab.train.fracture import FractureTrainOptions, fracture_recipe
-    except ModuleNotFoundError as error:
-        raise _missing(error) from error
 
     @with_flags(FractureTrainOptions)
     def train(
@@ -93,10 +84,8 @@ def landmarks_command() -> Callable[..., Any]:
     Raises:
         DependencyError: torch or onnx is not installed.
     """
-    try:
+    with _needing_the_extra():
         from spinelab.train.landmarks import LandmarkOptions, landmark_recipe
-    except ModuleNotFoundError as error:
-        raise _missing(error) from error
 
     @with_flags(LandmarkOptions)
     def train(
@@ -125,25 +114,14 @@ def landmarks_command() -> Callable[..., Any]:
     return train
 
 
-def _missing(error: ModuleNotFoundError) -> Exception:
-    """Returns what to raise when a package of the extra `train` is absent; our own modules never are."""
-    if (error.name or "").startswith("spinelab"):
-        return error
-    return DependencyError(
-        f"training needs the package {error.name}, which is not installed; pip install spinelab[train]"
-    )
-
-
 def segment_command() -> Callable[..., Any]:
     """Returns the function behind `spinelab train segment`, with flags from its `TrainOptions`.
 
     Raises:
         DependencyError: torch or onnx is not installed.
     """
-    try:
+    with _needing_the_extra():
         from spinelab.train.segment import TrainOptions, main_recipe
-    except ModuleNotFoundError as error:
-        raise _missing(error) from error
 
     @with_flags(TrainOptions)
     def train(
@@ -158,3 +136,8 @@ def segment_command() -> Callable[..., Any]:
         main_recipe(data, out, options)
 
     return train
+
+
+_register("segment", segment_command, "Train both segmentation networks on a VerSe-layout folder")
+_register("landmarks", landmarks_command, "Train the MR landmark network on labelled and unlabelled scans")
+_register("fracture", fracture_command, "Train the fracture network on scans with outlines")
