@@ -19,7 +19,7 @@ from spinelab.server.pictures import (
     place_points,
     trace_outlines,
 )
-from spinelab.server.volumes import lay_view, pack_mask, pack_scan
+from spinelab.server.volumes import COARSE_MM, lay_view, pack_mask, pack_scan
 from spinelab.spine import Spine
 from tests.phantom import make_phantom
 from tests.server.cases import LEVELS, phantom
@@ -99,6 +99,8 @@ def test_the_view_is_upright_around_the_column_and_within_the_scan(made):
     assert view.contains(spine.centers_mm).all()
     far = scan.image.geometry.index_to_world(np.array(scan.image.geometry.shape) - 0.5)
     assert (view.index_to_world(np.array(view.shape) - 1) <= far + 1.0).all()
+    coarse = lay_view(spine, scan.image.geometry, COARSE_MM)
+    assert np.prod(coarse.shape) < np.prod(view.shape) / 6
     whole = lay_view(Spine(()), scan.image.geometry)
     assert np.prod(whole.shape) >= np.prod(view.shape)
 

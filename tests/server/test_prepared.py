@@ -15,7 +15,8 @@ from spinelab.server.refusals import NotThereError
 
 def test_everything_a_case_needs_is_there(store):
     names = {path.name for path in case_folder(store, 1).iterdir()}
-    assert names == {"case-2.json", "scan.nii.gz", "mask.nii.gz", "v0.png", "v1.png", "v2.png", "v3.png"}
+    volumes = {f"{prefix}{name}.nii.gz" for prefix in ("", "coarse_") for name in ("scan", "mask")}
+    assert names == {"case-3.json", *volumes, "v0.png", "v1.png", "v2.png", "v3.png"}
     index = read_index(store, 1)
     assert len(index["vertebrae"]) == 4
     assert index["vertebrae"][1]["points_mm"] is not None

@@ -118,15 +118,15 @@ def send_picture(scan_id: Number, vertebra_id: Number, store: StoreHere, person:
 
 
 @router.get("/scan.nii")
-def send_scan(scan_id: Number, store: StoreHere, person: Signed) -> Response:
+def send_scan(scan_id: Number, store: StoreHere, person: Signed, coarse: bool = False) -> Response:
     """The part of the scan the linked views show; compressed on the way, which the browser undoes."""
-    return _send_volume(store, person, scan_id, "scan.nii.gz")
+    return _send_volume(store, person, scan_id, "coarse_scan.nii.gz" if coarse else "scan.nii.gz")
 
 
 @router.get("/mask.nii")
-def send_mask(scan_id: Number, store: StoreHere, person: Signed) -> Response:
+def send_mask(scan_id: Number, store: StoreHere, person: Signed, coarse: bool = False) -> Response:
     """The labels on the same grid."""
-    return _send_volume(store, person, scan_id, "mask.nii.gz")
+    return _send_volume(store, person, scan_id, "coarse_mask.nii.gz" if coarse else "mask.nii.gz")
 
 
 def _send_volume(store: Store, person: Person, scan_id: int, name: str) -> Response:

@@ -30,12 +30,12 @@ from spinelab.server.pictures import (
     trace_outlines,
 )
 from spinelab.server.refusals import NotThereError
-from spinelab.server.volumes import lay_view, pack_mask, pack_scan
+from spinelab.server.volumes import COARSE_MM, lay_view, pack_mask, pack_scan
 from spinelab.spine import Spine
 from spinelab.volume import Mask
 
 #: Raised whenever what is made changes; older files are then made anew.
-VERSION = 2
+VERSION = 3
 _FOLDER = "workstation"
 _LOCKS: dict[str, threading.Lock] = {}
 _LOCKS_GUARD = threading.Lock()
@@ -145,8 +145,9 @@ def _make(store: Store, scan_id: int) -> dict[str, Any]:
     with OutputFolder(case_folder(store, scan_id)) as folder:
         for number, place in enumerate(find_places(spine)):
             folder.path(f"v{number}.png").write_bytes(draw_picture(image, place))
-        folder.path("scan.nii.gz").write_bytes(pack_scan(image, view))
-        folder.path("mask.nii.gz").write_bytes(pack_mask(mask, view))
+        for prefix, grid in (("", view), ("coarse_", lay_view(spine, image.geometry, COARSE_MM))):
+            folder.path(f"{prefix}scan.nii.gz").write_bytes(pack_scan(image, grid))
+            folder.path(f"{prefix}mask.nii.gz").write_bytes(pack_mask(mask, grid))
         folder.path(index_path(store, scan_id).name).write_text(json.dumps(index), encoding="utf-8")
     return index
 

@@ -12,6 +12,8 @@ from spinelab.volume import Geometry, Image, Mask
 
 #: Finest voxel edge of the views.
 VIEW_MM = 1.0
+#: The same for browsers that have no graphics card to draw with.
+COARSE_MM = 2.0
 #: No view has more voxels than this; a longer column gets larger ones.
 MOST_VOXELS = 5_000_000
 #: What is shown around the body centres: left-right, front, back, head-foot, mm.
@@ -19,12 +21,13 @@ BESIDE_MM, FRONT_MM, BACK_MM, ALONG_MM = 60.0, 34.0, 60.0, 40.0
 _AIR_HU = -1024
 
 
-def lay_view(spine: Spine, geometry: Geometry) -> Geometry:
+def lay_view(spine: Spine, geometry: Geometry, finest_mm: float = VIEW_MM) -> Geometry:
     """Returns the upright grid of the views: around the column where there is one, within the scan.
 
     Args:
         spine: What was found; without vertebrae the whole scan is shown.
         geometry: The scan's grid, in any orientation.
+        finest_mm: Least edge of a voxel.
     """
     corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in geometry.shape])).reshape(3, -1).T
     world = geometry.index_to_world(corners)
@@ -34,7 +37,7 @@ def lay_view(spine: Spine, geometry: Geometry) -> Geometry:
         low = np.maximum(low, centers.min(axis=0) - np.array([BESIDE_MM, FRONT_MM, ALONG_MM]))
         high = np.minimum(high, centers.max(axis=0) + np.array([BESIDE_MM, BACK_MM, ALONG_MM]))
         high = np.maximum(high, low + 10.0)
-    step = max(VIEW_MM, (float(np.prod(high - low)) / MOST_VOXELS) ** (1 / 3))
+    step = max(finest_mm, (float(np.prod(high - low)) / MOST_VOXELS) ** (1 / 3))
     shape = np.maximum(2, np.ceil((high - low) / step)).astype(int)
     return Geometry.from_spacing(shape.tolist(), (step, step, step), (low + step / 2).tolist())
 

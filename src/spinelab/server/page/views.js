@@ -28,7 +28,8 @@ export async function openViews(canvas, scanId, onMove) {
     { sliceType: SLICE_TYPE.CORONAL, position: [0.57, 0, 0.43, 0.56] },
     { sliceType: SLICE_TYPE.AXIAL, position: [0.57, 0.57, 0.43, 0.43] },
   ]);
-  await viewer.loadVolumes([{ url: `/api/cases/${scanId}/scan.nii`, name: "scan.nii", cal_min: BONE_HU[0], cal_max: BONE_HU[1], colormap: "gray" }]);
+  const volumeAt = (name) => `/api/cases/${scanId}/${name}${drawsInSoftware(viewer.gl) ? "?coarse=true" : ""}`;
+  await viewer.loadVolumes([{ url: volumeAt("scan.nii"), name: "scan.nii", cal_min: BONE_HU[0], cal_max: BONE_HU[1], colormap: "gray" }]);
   // Only what the reader does in the views moves the page; NiiVue also tells of places it went to by itself.
   let touched = 0;
   for (const kind of ["pointerdown", "pointermove", "wheel"]) {
@@ -49,13 +50,19 @@ export async function openViews(canvas, scanId, onMove) {
     async showOutlines(shown) {
       if (shown && !labels) {
         labels = true;
-        await viewer.addVolumesFromUrl([{ url: `/api/cases/${scanId}/mask.nii`, name: "mask.nii", opacity: 1 }]);
+        await viewer.addVolumesFromUrl([{ url: volumeAt("mask.nii"), name: "mask.nii", opacity: 1 }]);
         viewer.volumes[1].setColormapLabel(labelColors());
         viewer.overlayOutlineWidth = 1.5;
       }
       if (labels && viewer.volumes[1]) viewer.setOpacity(1, shown ? 0.16 : 0);
     },
   };
+}
+
+/** Without a graphics card the processor draws, and the page would wait seconds for all voxels. */
+function drawsInSoftware(gl) {
+  const known = gl.getExtension("WEBGL_debug_renderer_info");
+  return /swiftshader|llvmpipe|softpipe|software|basic render/i.test(gl.getParameter(known ? known.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
 }
 
 /** Neighbouring vertebrae differ; the sacrum is grey. */
