@@ -27,19 +27,17 @@ from spinelab.tasks.fracture import grade_of
 from spinelab.tasks.fracture_crop import CROP_SHAPE, Crop, tell_facts
 from spinelab.tasks.fracture_network import NAME, Combination, ask_of_crops, folder_of, join_readings
 from spinelab.train.cases import Case
+from spinelab.train.collapsed import Scan, open_scan, outline_case
 from spinelab.train.fracture_cache import Kept, fill_cache, keep_samples, list_draws, load_samples, to_hu
 from spinelab.train.fracture_draws import (
     KEPT_SHAPE,
     DrawOptions,
     Sample,
-    Scan,
     keep_crop,
     measure_places,
-    open_scan,
     outline_drawn,
     slice_scan,
 )
-from spinelab.train.fracture_sources import outline_case
 from spinelab.train.prepare import prepare
 
 ROOT = Path(__file__).parents[1]

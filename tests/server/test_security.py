@@ -277,7 +277,13 @@ def test_pictures_are_for_those_who_opened_the_case(app):
     ada, ben = sign_in(app, "ada"), sign_in(app, "ben")
     grade(ada, 1, {"T11": 0})
     number = vertebra_ids(ada)["T11"]
-    for path in ("scan.nii", "mask.nii", "scan.nii?coarse=true", "mask.nii?coarse=true", f"vertebrae/{number}/picture.png"):
+    for path in (
+        "scan.nii",
+        "mask.nii",
+        "scan.nii?coarse=true",
+        "mask.nii?coarse=true",
+        f"vertebrae/{number}/picture.png",
+    ):
         answer = ada.get(f"/api/cases/1/{path}")
         assert answer.status_code == 200
         assert answer.headers["cache-control"] == "no-store"

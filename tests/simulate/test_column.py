@@ -9,7 +9,7 @@ from spinelab.volume import Geometry, Mask
 from tests.phantom import make_phantom
 
 
-@pytest.mark.parametrize("tilts", [(0, 0, 0), (20, -15, 0), (-50, 30, 25), (5, 5, -40)])
+@pytest.mark.parametrize("tilts", [(0, 0, 0), (20, -15, 0), (-50, 30, 25), (5, 5, -40), (-170, 100, 10)])
 def test_axes_and_leans_are_two_ways_to_say_the_same(tilts):
     axes = axes_of_tilts(*tilts)
     assert axes @ axes.T == pytest.approx(np.eye(3))

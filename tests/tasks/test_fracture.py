@@ -19,6 +19,7 @@ from spinelab.tasks.fracture import (
     grade_fractures,
     grade_of,
     name_shape,
+    read_heights,
 )
 
 LEVELS = ("T8", "T9", "T10", "T11", "T12", "L1", "L2", "L3", "L4")
@@ -125,6 +126,16 @@ def test_a_body_alone_is_judged_by_itself_with_a_word_of_caution():
     assert found.reference == "own posterior height"
     assert found.genant_grade >= 2
     assert "no intact vertebra to compare with" in found.reasons
+
+
+def test_a_crush_far_from_the_only_intact_body_is_still_read_against_it():
+    lost = dict.fromkeys(("T8", "T9", "T10", "T11"), (0.5, 0.5, 0.5))
+    spine = column(lost, levels=("T8", "T9", "T10", "T11", "L2"))
+    low = replace(spine["L2"], heights_mm=Heights(*expected("L2")))
+    intact = gather_column(replace(spine, vertebrae=(*spine.vertebrae[:-1], low)))
+    readings = read_heights(replace(intact, intact=frozenset({"L2"})), "T8", height_profile())
+    assert [reading.reference for reading in readings] == ["own posterior height", "expected profile"]
+    assert choose(readings).percent == pytest.approx(50, abs=3)
 
 
 def test_what_cannot_be_graded_says_why_and_nothing_else():

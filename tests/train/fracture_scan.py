@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from spinelab.train.fracture_draws import open_scan
+from spinelab.train.collapsed import open_scan
 from spinelab.train.prepare import Prepared
 from tests.phantom import make_phantom
 
@@ -10,10 +10,15 @@ LEVELS = ("T12", "L1", "L2", "L3")
 
 
 def open_phantom(name="phantom", *, seed=0):
-    """A scan of four bodies on a 2 mm grid."""
+    """A scan of four bodies on a 2 mm grid, opened."""
+    return open_scan(prepare_phantom(name, seed=seed))
+
+
+def prepare_phantom(name="phantom", *, seed=0):
+    """The same as a prepared case."""
     made = make_phantom(levels=LEVELS, spacing_mm=(2, 2, 2), seed=seed)
     nothing = np.zeros((0, 3))
-    prepared = Prepared(
+    return Prepared(
         name=name,
         image=np.round(made.image.array).astype(np.int16),
         painted=False,
@@ -24,4 +29,3 @@ def open_phantom(name="phantom", *, seed=0):
         labels=np.zeros(0, np.int64),
         named=True,
     )
-    return open_scan(prepared)

@@ -1,13 +1,12 @@
 """Drawn columns: what is taken is told exactly, slices are as thick as asked, crops show the body."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from spinelab.spine import Heights  # noqa: E402
+from spinelab.train import collapsed  # noqa: E402
 from spinelab.train import fracture_draws as draws  # noqa: E402
 from spinelab.train.fracture_draws import (  # noqa: E402
     KEPT_SHAPE,
@@ -79,16 +78,8 @@ def test_a_column_that_cannot_be_bent_or_collapsed_gives_nothing(scan, monkeypat
 
         raise InputError("folds")
 
-    monkeypatch.setattr(draws, "deform", fold)
+    monkeypatch.setattr(collapsed, "deform", fold)
     assert list(draw_samples(scan, np.random.default_rng(1))) == []
-
-
-def test_a_label_map_is_painted_first(scan):
-    classes = replace(scan.image, array=(scan.mask.array > 0).astype(np.int16))
-    painted = draws.paint_scan(replace(scan, image=classes, painted=True), np.random.default_rng(0))
-    assert not painted.painted
-    assert len(np.unique(painted.image.array)) > 50
-    assert draws.paint_scan(scan, np.random.default_rng(0)) is scan
 
 
 def test_slices_are_averaged_over_their_thickness_and_their_places_are_kept():

@@ -161,4 +161,4 @@ def test_masks_without_vertebrae_or_of_other_numbers_are_refused(tmp_path, label
     write_mask(Mask(array, Geometry.from_spacing(array.shape, (3, 3, 3))), tmp_path / "x.nii.gz")
     with pytest.raises(InputError, match=told):
         prepare(Case("x", vertebrae=tmp_path / "x.nii.gz"), tmp_path / "c", spacing_mm=None)
-    assert not list((tmp_path / "c").iterdir()), "nothing half prepared stays"
+    assert not list((tmp_path / "c").glob("*")), "nothing half prepared stays"

@@ -34,8 +34,9 @@ def column_case(shape, spacing, *, radius_mm, labels=LABELS, named=True, step_mm
 @pytest.fixture
 def _plain(monkeypatch):
     """Leaves the geometry random and the densities alone."""
-    monkeypatch.setattr(augment, "vary_hu", lambda hu, rng, *, spacing_mm: hu)
+    monkeypatch.setattr(augment, "vary_hu", lambda hu, rng, *, spacing_mm, thicken_share=0.4: hu)
     monkeypatch.setattr(augment, "cut_view", lambda shape, rng: tuple(slice(0, n) for n in shape))
+    monkeypatch.setattr(samples, "SLICED", 0.0)
 
 
 def center_of(weight):
@@ -166,7 +167,7 @@ def test_a_painted_case_shows_bone_where_its_classes_are():
 @pytest.mark.usefixtures("_plain")
 @pytest.mark.parametrize("seed", range(6))
 def test_mask_and_spots_lie_where_the_image_shows_the_vertebra(seed):
-    case = column_case((50, 70, 60), (2, 2, 2.5), radius_mm=9)
+    case = column_case((50, 70, 60), (2, 2, 2.5), radius_mm=9, step_mm=27.0)
     sampler = OutlineSampler([case], [1.0])
     drawn = sampler.draw(np.random.default_rng(seed))
     hu, spots, mask = (part[0].numpy() for part in (drawn.hu, drawn.spots, drawn.mask))
@@ -255,19 +256,25 @@ def test_the_body_of_s1_is_shown_with_nothing_to_outline():
     assert (sampler.draw(np.random.default_rng(2)).mask > 0.5).sum() > 300, "that of L5 is outlined"
 
 
-def test_a_collapse_takes_height_in_front_more_than_behind():
-    points = augment.grid_mm((3, 60, 20), 1.0, np.zeros(3))
+def test_slicing_anew_keeps_what_lies_where():
+    ramp = torch.arange(40.0).expand(1, 3, 3, 40)
+    index = torch.stack(
+        torch.meshgrid(*[torch.tensor([1.0])] * 2, torch.arange(8.0, 32.0), indexing="ij"), -1
+    )
+    thick, places = samples._slice(ramp, index, 5.0, np.random.default_rng(0))
+    assert thick.shape[3] in (7, 8)
+    assert augment.sample(thick, places)[0, 0, 0].numpy() == pytest.approx(np.arange(8, 32), abs=0.01)
+    assert samples._slice(ramp, index, 1.1, np.random.default_rng(0))[0] is ramp, "as thick already"
+    assert samples._slice(ramp, index, 25.0, np.random.default_rng(0))[0] is ramp, "too few slices"
 
-    class Draw:
-        def random(self):
-            return 0.1
 
-        def uniform(self, low, high):
-            return high
-
-    squeezed = samples._collapse(points, Draw())
-    ratio = squeezed[1, :, 19, 2] / points[1, :, 19, 2]
-    assert ratio[0] == pytest.approx(1 / (1 - 0.5))
-    assert ratio[-1] == pytest.approx(1 / (1 - 0.2))
-    assert (torch.diff(ratio) <= 1e-6).all()
-    assert torch.equal(squeezed[..., :2], points[..., :2])
+@pytest.mark.usefixtures("_plain")
+def test_thick_slices_blur_the_scan_and_never_the_mask(monkeypatch):
+    case = column_case((50, 70, 120), (2, 2, 1.0), radius_mm=9)
+    drawn = {}
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(samples, "SLICED", share)
+        drawn[share] = OutlineSampler([case], [1.0]).draw(np.random.default_rng(3))
+    assert torch.equal(drawn[0.0].mask, drawn[1.0].mask)
+    between = [((d.hu > 100) & (d.hu < 900)).sum() for d in drawn.values()]
+    assert between[1] > 1.2 * between[0]

@@ -135,8 +135,9 @@ def tilts_of_axes(axes: Array) -> tuple[float, float, float]:
 
 def axes_of_tilts(coronal_deg: float, sagittal_deg: float, axial_deg: float) -> Array:
     """Returns the (3, 3) axes with these leans and this turn (see `tilts_of_axes`)."""
-    x, y = np.tan(np.radians([coronal_deg, sagittal_deg]))
-    superior = np.array([x, y, 1.0]) / np.sqrt(x * x + y * y + 1)
+    z = np.copysign(1.0, np.cos(np.radians(sagittal_deg)))  # beyond 90 degrees it looks down
+    x, y = z * np.tan(np.radians([coronal_deg, sagittal_deg]))
+    superior = np.array([x, y, z]) / np.sqrt(x * x + y * y + 1)
     left, back, _ = _level_axes(superior)
     turn = np.radians(axial_deg)
     posterior = np.cos(turn) * back - np.sin(turn) * left

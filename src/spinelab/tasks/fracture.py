@@ -187,7 +187,7 @@ def read_heights(column: Column, name: str, profile: HeightProfile) -> list[Read
     if near:
         off = {kind: _difference(column, name, kind, near, profile) for kind in KINDS}
         readings.append(Reading("neighbours", off))
-    if len(others) >= 3 and len(others) > len(near):
+    if others and (not near or len(others) >= max(3, len(near) + 1)):
         off = {kind: _difference(column, name, kind, others, profile) for kind in KINDS}
         readings.append(Reading("expected profile", off))
     return readings

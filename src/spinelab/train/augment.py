@@ -5,10 +5,12 @@ image, labels and heat maps are sampled once through the same map. Points are mm
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
@@ -156,14 +158,35 @@ def thicken(x: Tensor, thickness_mm: float, spacing_mm: float) -> Tensor:
     return x
 
 
-def vary_hu(hu: Tensor, rng: np.random.Generator, *, spacing_mm: float) -> Tensor:
+def slice_thick(
+    volume: NDArray[Any], step: float, phase: float
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Slices a volume (i, j, k) along k, slices as thick as they are apart.
+
+    Args:
+        volume: Grey values.
+        step: How many of its slices one new slice is thick; at least 1.
+        phase: 0 to 1, where the first one lies.
+
+    Returns:
+        The new volume, and which places along the old k axis its slices lie at.
+    """
+    places = np.arange((step - 1) / 2 + phase * step, volume.shape[2] - 1, step)
+    sigma = 0.29 * float(np.sqrt(step**2 - 1))
+    smooth = ndimage.gaussian_filter1d(volume.astype(np.float32), sigma, axis=2, mode="nearest")
+    low = np.clip(np.floor(places).astype(int), 0, volume.shape[2] - 2)
+    share = (places - low).astype(np.float32)
+    return smooth[:, :, low] * (1 - share) + smooth[:, :, low + 1] * share, places
+
+
+def vary_hu(hu: Tensor, rng: np.random.Generator, *, spacing_mm: float, thicken_share: float = 0.4) -> Tensor:
     """Changes contrast, bone density, sharpness, slice thickness and noise of (1, i, j, k) HU."""
     hu = hu * float(rng.uniform(0.9, 1.1)) + float(rng.normal(0, 20))
     bone = (hu - 130).clamp(min=0)
     hu = hu + bone * float(rng.uniform(-0.45, 0.5))
     if rng.random() < 0.3:
         hu = hu + (hu - blur(hu, (0.25, 0.25, 0.25))) * float(rng.uniform(0.3, 1.5))
-    if rng.random() < 0.4:
+    if rng.random() < thicken_share:
         hu = thicken(hu, float(rng.uniform(1, 6)), spacing_mm)
     if rng.random() < 0.2:
         weight = float(rng.uniform(0.03, 0.15))

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from spinelab.models import WINDOW_HU
 from spinelab.tasks.fracture_crop import SLICES_MM
-from spinelab.train.fracture_draws import KEPT_SHAPE, DrawOptions, Sample, Scan, draw_samples
+from spinelab.train.collapsed import Scan
+from spinelab.train.fracture_draws import KEPT_SHAPE, DrawOptions, Sample, draw_samples
 
 #: Grey values of a kept crop: 0 is not scanned, 1 to 255 the window of the networks.
 _STEPS = 254

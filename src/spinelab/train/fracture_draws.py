@@ -6,33 +6,25 @@ geometry finds intact are drawn as they are too, with nothing lost.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from spinelab.anatomy import level
 from spinelab.errors import SpinelabError
 from spinelab.measurement import Outlines, measure
 from spinelab.measurement.bodies import Body
 from spinelab.measurement.heights import measure_heights
-from spinelab.measurement.named_mask import spine_of_mask
 from spinelab.models import load
-from spinelab.simulate.changes import find_site
-from spinelab.simulate.collapse import Collapse, Shape
-from spinelab.simulate.column import SourceColumn, find_source_column
-from spinelab.simulate.curve_shapes import Severity
-from spinelab.simulate.deformation import Deformed, deform
-from spinelab.simulate.deformity import CurveRequest, Deformity, draw_deformity
+from spinelab.simulate.deformation import Deformed
 from spinelab.spine import Heights, Spine, Vertebra
 from spinelab.tasks.fracture import grade_fractures
 from spinelab.tasks.fracture_crop import CROP_SHAPE, OWN, Crop, crop_body, crop_points
 from spinelab.tasks.frames import column_frames
 from spinelab.tasks.outline import Canvas, outline_one
 from spinelab.train import augment
-from spinelab.train.prepare import Prepared
+from spinelab.train.collapsed import Scan, collapse_column, paint_scan
 from spinelab.volume import Geometry, Image, Mask
 
 Array = NDArray[np.float64]
@@ -40,21 +32,12 @@ Source = Literal["simulated", "outlined", "labelled", "unlabelled"]
 
 #: Pixels of a crop that is kept: with room to turn, shift and scale it in training.
 KEPT_SHAPE = (CROP_SHAPE[0] + 16, CROP_SHAPE[1] + 24)
-#: Room left around the outlines of a column, mm along x, y and z.
-ROOM_MM = (15.0, 30.0, 60.0)
-#: By how much bodies collapse, per cent.
-LOSS_PERCENT = (5.0, 65.0)
-#: A body is drawn as intact where geometry gives less than this probability.
-INTACT_BELOW = 0.05
 #: Pixels of its own outline a crop must show.
 LEAST_PIXELS = 200
-#: How many draws leave a collapsed body no denser than it was, so that density is not taken for collapse.
-NOT_DENSER = 0.5
 #: Standard deviation of what the frame of a body is off: mm, and degrees.
 OFF_MM, OFF_DEG = (0.8, 1.0, 1.2), (2.0, 2.5, 2.5)
 #: And of the centre it is outlined around, mm.
 FOUND_SD_MM = 1.5
-_SEVERITIES: tuple[Severity, ...] = ("none", "none", "mild", "moderate")
 
 
 @dataclass(frozen=True)
@@ -72,29 +55,6 @@ class DrawOptions:
     collapsed_share: float = 0.3
     thickness_mm: tuple[tuple[float, float], ...] = ((1.0, 1.6), (2.0, 3.0), (3.5, 5.2))
     measured: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Scan:
-    """A column to draw from.
-
-    Attributes:
-        name: The case.
-        image: CT, or the paint classes of a label map.
-        painted: Whether the image must be painted.
-        mask: VerSe numbers on its grid.
-        column: Bodies, frames and endplates.
-        found: Measured and graded by geometry, as it is.
-        intact: Levels that show nothing lost.
-    """
-
-    name: str
-    image: Image
-    painted: bool
-    mask: Mask
-    column: SourceColumn
-    found: Spine
-    intact: frozenset[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,34 +83,6 @@ class Sample:
     probability: float
     shape: str
     geometry: dict[str, Any] = field(default_factory=dict)
-
-
-def open_scan(prepared: Prepared) -> Scan | None:
-    """Crops a prepared case to its column and grades it; None where fewer than two bodies show."""
-    spacing = prepared.spacing_mm
-    used = np.argwhere(prepared.vertebrae > 0)
-    room = np.ceil(np.array(ROOM_MM) / spacing).astype(int)
-    start = np.maximum(used.min(axis=0) - room, 0)
-    stop = np.minimum(used.max(axis=0) + room + 1, prepared.vertebrae.shape)
-    box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    whole = Geometry.from_spacing(prepared.vertebrae.shape, [float(s) for s in spacing])
-    geometry = whole.cropped(start.tolist(), stop.tolist())
-    mask = Mask(np.ascontiguousarray(prepared.vertebrae[box]), geometry)
-    image = Image(np.ascontiguousarray(prepared.image[box]).astype(np.int16), geometry, modality="CT")
-    try:
-        column = find_source_column(mask)
-    except SpinelabError:
-        return None
-    found = grade_fractures(measure(None, mask, spine_of_mask(mask)))
-    intact = frozenset(v.level for v in found.vertebrae if _is_intact(v))
-    return Scan(prepared.name, image, prepared.painted, mask, column, found, intact)
-
-
-def _is_intact(vertebra: Vertebra) -> bool:
-    found = vertebra.fracture
-    if found is None or not found.evaluable or found.probability is None:
-        return False
-    return found.genant_grade == 0 and found.probability < INTACT_BELOW
 
 
 def draw_samples(
@@ -203,42 +135,6 @@ def keep_crop(image: Image, mask: Mask, name: str, place: "Place") -> Crop | Non
     return crop if (crop.outline == OWN).sum() >= LEAST_PIXELS else None
 
 
-def paint_scan(scan: Scan, rng: np.random.Generator) -> Scan:
-    """Returns a scan with an image: that of a label map is painted."""
-    if not scan.painted:
-        return scan
-    torch.manual_seed(int(rng.integers(2**31)))
-    painted = augment.paint(torch.from_numpy(scan.image.array)[None], rng)[0].numpy()
-    array = np.round(painted).astype(np.int16)
-    return replace(scan, painted=False, image=replace(scan.image, array=array))
-
-
-def collapse_column(scan: Scan, rng: np.random.Generator, share: float) -> tuple[Deformed, dict[str, str]]:
-    """Bends a column at random and collapses some of its intact bodies; returns level -> shape too."""
-    findings = []
-    for name in scan.column.levels:
-        if name not in scan.intact or rng.random() > share:
-            continue
-        shape = str(rng.choice(get_args(Shape)))
-        endplate = None if shape != "wedge" else str(rng.choice(["superior", "superior", "inferior", "both"]))
-        wanted = Collapse(name, shape, float(rng.uniform(*LOSS_PERCENT)), endplate)  # type: ignore[arg-type]
-        try:
-            wanted.fit(find_site(scan.column.found, name))
-        except SpinelabError:
-            continue  # lower than that by nature, or would fold
-        findings.append(wanted)
-    shapes = {finding.level: str(finding.shape) for finding in findings}
-    image = scan.image if rng.random() > NOT_DENSER else replace(scan.image, modality="unknown")
-    severity = _SEVERITIES[int(rng.integers(len(_SEVERITIES)))]
-    request = CurveRequest(severity=severity, posture=float(rng.uniform(0, 0.6)))
-    try:
-        bent = draw_deformity(scan.column, request, rng, findings=findings)
-        return deform(image, scan.mask, bent, column=scan.column), shapes
-    except SpinelabError:  # the discs in view do not allow such a curve
-        straight = Deformity(findings=tuple(findings))
-        return deform(image, scan.mask, straight, column=scan.column), shapes
-
-
 def slice_scan(image: Image, mask: Mask, thickness_mm: float, phase: float) -> tuple[Image, Mask]:
     """Slices a scan and its outlines head to foot, slices as far apart as thick.
 
@@ -251,12 +147,7 @@ def slice_scan(image: Image, mask: Mask, thickness_mm: float, phase: float) -> t
     step = thickness_mm / image.spacing_mm[2]
     if step < 1.2:
         return image, mask
-    places = np.arange((step - 1) / 2 + phase * step, mask.array.shape[2] - 1, step)
-    smooth = image.array.astype(np.float32)
-    smooth = ndimage.gaussian_filter1d(smooth, 0.29 * float(np.sqrt(step**2 - 1)), axis=2, mode="nearest")
-    low = np.clip(np.floor(places).astype(int), 0, mask.array.shape[2] - 2)
-    share = (places - low).astype(np.float32)
-    array = smooth[:, :, low] * (1 - share) + smooth[:, :, low + 1] * share
+    array, places = augment.slice_thick(image.array, step, phase)
     affine = image.geometry.affine.copy()
     affine[:3, 3] += affine[:3, 2] * places[0]
     affine[:3, 2] *= step

@@ -16,13 +16,12 @@ from spinelab.measurement.named_mask import spine_of_mask
 from spinelab.simulate.collapse import Shape
 from spinelab.spine import Fracture
 from spinelab.tasks.fracture import GRADES_FROM_PERCENT
+from spinelab.train.collapsed import Scan, paint_scan
 from spinelab.train.fracture_draws import (
     Sample,
-    Scan,
     Source,
     keep_crop,
     measure_places,
-    paint_scan,
     slice_scan,
 )
 

