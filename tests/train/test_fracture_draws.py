@@ -32,7 +32,7 @@ def test_a_phantom_is_intact(scan):
 
 
 def test_bodies_come_with_what_they_lost(scan):
-    options = DrawOptions(collapsed_share=0.6, thickness_mm=((2.0, 2.0), (5.0, 5.0)))
+    options = DrawOptions(collapsed_share=0.6, thickness_mm=((2.0, 2.0), (5.0, 5.0)), measured=False)
     samples = list(draw_samples(scan, np.random.default_rng(1), options))
     assert {s.slice_mm for s in samples} == {2.0, 5.0}
     collapsed = [s for s in samples if s.shape]
@@ -50,7 +50,7 @@ def test_bodies_come_with_what_they_lost(scan):
 
 
 def test_the_same_seed_draws_the_same(scan):
-    options = DrawOptions(thickness_mm=((2.0, 2.0),))
+    options = DrawOptions(thickness_mm=((2.0, 2.0),), measured=False)
     first, second = (list(draw_samples(scan, np.random.default_rng(7), options)) for _ in range(2))
     assert [s.level for s in first] == [s.level for s in second]
     assert all(np.array_equal(a.crop.hu, b.crop.hu) for a, b in zip(first, second, strict=True))

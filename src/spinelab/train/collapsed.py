@@ -107,8 +107,21 @@ def paint_scan(scan: Scan, rng: np.random.Generator) -> Scan:
     return replace(scan, painted=False, image=replace(scan.image, array=array))
 
 
-def collapse_column(scan: Scan, rng: np.random.Generator, share: float) -> tuple[Deformed, dict[str, str]]:
-    """Bends a column at random and collapses some of its intact bodies; returns level -> shape too."""
+def draw_column(scan: Scan, rng: np.random.Generator, share: float) -> tuple[Deformed, dict[str, str]]:
+    """Bends a column at random and collapses some of its intact bodies; returns level -> shape too.
+
+    Raises:
+        SpinelabError: Everything that was drawn would fold tissue.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return _draw_once(scan, rng, share)
+        except SpinelabError:
+            continue
+    return _draw_once(scan, rng, share)
+
+
+def _draw_once(scan: Scan, rng: np.random.Generator, share: float) -> tuple[Deformed, dict[str, str]]:
     findings = []
     for name in scan.column.levels:
         if name not in scan.intact or rng.random() > share:
@@ -176,13 +189,11 @@ def outline_case(case: Case, folder: Path, *, threads: int) -> Case:
 
 def _draw(scan: Scan, rng: np.random.Generator) -> Prepared | None:
     scan = paint_scan(scan, rng)
-    for _ in range(TRIES):
-        try:
-            deformed, _ = collapse_column(scan, rng, SHARE)
-        except SpinelabError:
-            continue
-        return _as_prepared(scan.name, deformed)
-    return None
+    try:
+        deformed, _ = draw_column(scan, rng, SHARE)
+    except SpinelabError:
+        return None
+    return _as_prepared(scan.name, deformed)
 
 
 def _as_prepared(name: str, deformed: Deformed) -> Prepared:

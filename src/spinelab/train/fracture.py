@@ -208,7 +208,7 @@ def calibrate(nets: Sequence[FractureNet], parts: Sequence[frozenset[str]], kept
     """Fits how both readers are weighed, on simulated columns read by a network that never saw the patient.
 
     Raises:
-        InputError: No column was measured.
+        InputError: No column is that of a CT.
     """
     rows: list[dict[str, Any]] = []
     said: list[tuple[Array, Array, Array]] = []
@@ -218,7 +218,9 @@ def calibrate(nets: Sequence[FractureNet], parts: Sequence[frozenset[str]], kept
             rows += [kept.rows[i] for i in own]
             said.append(ask(net, kept.pick(own)))
     if not rows:
-        raise InputError("no simulated column was measured to weigh the readers by; raise --draws to 4")
+        raise InputError(
+            "no simulated column is that of a CT, to weigh the readers by; label maps are not enough"
+        )
     lost, spread, grave = (np.concatenate(part) for part in zip(*said, strict=True))
     return fit_combination(gather_evidence(rows, lost, spread, grave))
 

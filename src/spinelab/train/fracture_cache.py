@@ -4,7 +4,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,6 @@ from spinelab.train.fracture_draws import KEPT_SHAPE, DrawOptions, Sample, draw_
 
 #: Grey values of a kept crop: 0 is not scanned, 1 to 255 the window of the networks.
 _STEPS = 254
-#: Every so manieth draw is measured, for the calibration of both readers together.
-MEASURED_EVERY = 4
 _USUAL = DrawOptions()
 _SHAPE = (len(SLICES_MM), *KEPT_SHAPE)
 
@@ -115,8 +113,7 @@ def fill_cache(
 ) -> list[Path]:
     """Draws what is not drawn yet: ``NAME_DRAW.npz`` for each scan and draw; returns all files.
 
-    Every draw depends on the seed, the scan's name and its own number alone. Every fourth of a scan
-    that need not be painted is measured, whatever the options say.
+    Every draw depends on the seed, the scan's name and its own number alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [list_draws(scan.name, folder, draws) for scan in scans]
@@ -124,7 +121,5 @@ def fill_cache(
         for scan, own in zip(scans, paths, strict=True):
             if not (path := own[draw]).exists():
                 rng = np.random.default_rng([seed, zlib.crc32(scan.name.encode()), draw])
-                measured = draw % MEASURED_EVERY == MEASURED_EVERY - 1 and not scan.painted
-                chosen = replace(options, measured=options.measured or measured)
-                keep_samples(draw_samples(scan, rng, chosen), path)
+                keep_samples(draw_samples(scan, rng, options), path)
     return [path for own in paths for path in own]

@@ -24,7 +24,7 @@ from spinelab.tasks.fracture_crop import CROP_SHAPE, OWN, Crop, crop_body, crop_
 from spinelab.tasks.frames import column_frames
 from spinelab.tasks.outline import Canvas, outline_one
 from spinelab.train import augment
-from spinelab.train.collapsed import Scan, collapse_column, paint_scan
+from spinelab.train.collapsed import Scan, draw_column, paint_scan
 from spinelab.volume import Geometry, Image, Mask
 
 Array = NDArray[np.float64]
@@ -48,13 +48,14 @@ class DrawOptions:
         collapsed_share: How many of the intact bodies collapse.
         thickness_mm: Ranges of slice thickness; one is drawn of each.
         measured: Outline the drawn scan with the shipped network, measure it and let geometry read it, as
-            `spinelab.analyze` does; else outlines are those of the simulation and frames, too, but off by a
-            little.
+            `spinelab.analyze` does; else, which is quicker, outlines are those of the simulation and frames,
+            too, but off by a little. Of painted scans the readings of geometry are not kept: readers are not
+            weighed by them.
     """
 
     collapsed_share: float = 0.3
     thickness_mm: tuple[tuple[float, float], ...] = ((1.0, 1.6), (2.0, 3.0), (3.5, 5.2))
-    measured: bool = False
+    measured: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,9 +90,9 @@ def draw_samples(
     scan: Scan, rng: np.random.Generator, options: DrawOptions = DrawOptions()
 ) -> Iterator[Sample]:
     """Yields the bodies of one drawn deformation of a scan at several slice thicknesses; none if it folds."""
-    scan = paint_scan(scan, rng)
+    painted, scan = scan.painted, paint_scan(scan, rng)
     try:
-        deformed, shapes = collapse_column(scan, rng, options.collapsed_share)
+        deformed, shapes = draw_column(scan, rng, options.collapsed_share)
     except SpinelabError:
         return
     lost = {name: _lose(scan, deformed, name) for name in scan.intact}
@@ -110,7 +111,7 @@ def draw_samples(
             most, shape = float(loss.max()), shapes.get(name, "")
             yield Sample(
                 scan.name, name, "simulated", thickness, crop, loss, (most, most), float(most >= 20), shape,
-                place[2],
+                {} if painted else place[2],
             )  # fmt: skip
 
 

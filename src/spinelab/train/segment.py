@@ -28,6 +28,10 @@ from spinelab.train.weak_tissue import UNKNOWN
 
 #: Scans without masks are outlined, for collapses to be drawn, where their slices are at most so thick.
 THIN_MM = 3.0
+#: How much more a voxel on the surface of a vertebra counts, within how many voxels of it.
+EDGE_WEIGHT, EDGE_VOXELS = 4.0, 5
+#: How often drawn columns with collapses are shown to the outline network against all other cases.
+COLLAPSED_OFTEN = 2.0
 
 
 @dataclass(frozen=True)
@@ -181,8 +185,8 @@ def train_outline(
     if not cases:
         raise InputError("no case has a mask of its vertebrae; the outline network needs at least one")
     weights = [1.0 if not case.painted else 0.6 for case in cases]
-    if collapsed:  # together as often as all others
-        weights += [sum(weights) / len(collapsed)] * len(collapsed)
+    if collapsed:
+        weights += [COLLAPSED_OFTEN * sum(weights) / len(collapsed)] * len(collapsed)
     sampler = OutlineSampler([*cases, *collapsed], weights, simulate=options.simulate)
 
     def batch(rng: np.random.Generator) -> list[Tensor]:
@@ -222,8 +226,10 @@ def outline_loss(net: nn.Module, batch: list[Tensor]) -> dict[str, Tensor]:
     chance = torch.sigmoid(logits)
     overlap = (chance * mask).sum((1, 2, 3, 4))
     dice = (2 * overlap + 20) / (chance.sum((1, 2, 3, 4)) + mask.sum((1, 2, 3, 4)) + 20)
-    cross = functional.binary_cross_entropy_with_logits(logits, mask)
-    return {"dice": 1 - dice.mean(), "cross": 2 * cross}
+    around = functional.avg_pool3d(mask, EDGE_VOXELS, stride=1, padding=EDGE_VOXELS // 2)
+    weight = 1 + 4 * EDGE_WEIGHT * around * (1 - around)  # heights hang on where the endplates are drawn
+    cross = functional.binary_cross_entropy_with_logits(logits, mask, reduction="none")
+    return {"dice": 1 - dice.mean(), "cross": 2 * (weight * cross).sum() / weight.sum()}
 
 
 def options_as_json(options: Any) -> dict[str, Any]:
