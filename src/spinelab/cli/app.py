@@ -13,6 +13,7 @@ from spinelab.cli import (
     analyze,
     convert_labels,
     evaluate,
+    export_labelled,
     info,
     locate,
     measure,
@@ -46,6 +47,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "watch": watch.watch_folder,
     "worklist": worklist.show_worklist,
     "serve": serve.serve_workstation,
+    "export-labelled": export_labelled.export_labelled,
     "info": info.show_info,
 }
 for verb, function in VERBS.items():

@@ -42,8 +42,14 @@ _LOCKS_GUARD = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
-class _Source:
-    """Where a done scan and its results lie."""
+class Source:
+    """Where a done scan and its results lie.
+
+    Attributes:
+        image, kind, files: As `spinelab.archive.reading.load_scan` takes them.
+        mask: VerSe numbers.
+        spine: What was found.
+    """
 
     image: Path
     kind: str
@@ -135,7 +141,7 @@ def _locked(name: str) -> Iterator[None]:
 
 
 def _make(store: Store, scan_id: int) -> dict[str, Any]:
-    source = _find_source(store, scan_id)
+    source = find_source(store, scan_id)
     image, _ = load_scan(source.image, source.kind, source.files)
     mask = read_mask(source.mask)
     spine = source.spine
@@ -173,7 +179,13 @@ def _describe(mask: Mask, spine: Spine) -> list[dict[str, Any]]:
     return entries
 
 
-def _find_source(store: Store, scan_id: int) -> _Source:
+def find_source(store: Store, scan_id: int) -> Source:
+    """Returns where a read scan and its results lie.
+
+    Raises:
+        NotThereError: No such scan, or it has not been read.
+        UnreadableError: It left no mask.
+    """
     with store.reading() as session:
         scan = session.get(Scan, scan_id)
         if scan is None or scan.status != DONE or scan.result is None:
@@ -187,4 +199,4 @@ def _find_source(store: Store, scan_id: int) -> _Source:
         if not mask.is_relative_to(store.files.resolve()):
             raise UnreadableError(f"the mask of {scan.case} lies outside the results; read it again")
         spine = Spine.from_dict(result.spine)
-        return _Source(Path(scan.source), scan.kind, tuple(scan.files), mask, spine)
+        return Source(Path(scan.source), scan.kind, tuple(scan.files), mask, spine)
