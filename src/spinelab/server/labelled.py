@@ -66,8 +66,8 @@ def write_labelled(store: Store, folder: Path, *, readers: int) -> Labelled:
     settled = {case: own for case, own in final.items() if any(row["grade"] is not None for row in own)}
     if not settled:
         raise InputError(
-            "no label holds yet: readings must be finished, and settled where readers differ; with --readers 1 "
-            "those of one reader count"
+            "no label holds yet: readings must be finished, and settled where readers differ; "
+            "with --readers 1 those of one reader count"
         )
     written, left_out = [], {}
     for case, own in settled.items():
