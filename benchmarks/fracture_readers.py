@@ -68,6 +68,8 @@ SEEN: dict[tuple[str, str], str] = {
     ("crlm_1006", "L2"): "false: the outline is ragged at its corners",
     ("hcc_015", "T10"): "false: uppermost body in view, outline ragged; as high as T11 in thin slices",
     ("lidc_0314", "T6"): "false: as high as its neighbours",
+    ("lungdx_chest", "T5"): "false: as high as its neighbours",
+    ("lungfcp_01_0001", "T4"): "false: as high as T5; slices cut the tilted body into steps",
     ("totalseg_abdomen", "L1"): "true: known superior endplate defect",
 }
 
