@@ -129,7 +129,7 @@ def read_as_found(scan: Scan) -> Iterator[Sample]:
         image, _ = slice_scan(scan.image, scan.mask, thickness, 0.5)
         drawn = outline_drawn(image, centers)
         for name, place in measure_places(*drawn).items():
-            crop = keep_crop(image, drawn[0], name, place)
+            crop = keep_crop(image, drawn[0], name, place, drawn[2])
             if crop is not None:
                 nothing = np.full(3, np.nan)
                 yield Sample(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from spinelab.measurement.sampling import SoftOutline
 from spinelab.models import FRACTURE_INPUT
 from spinelab.tasks.fracture_crop import (
     CROP_SHAPE,
@@ -63,6 +64,25 @@ def test_a_turned_frame_turns_the_crop():
     crop = crop_body(image, blocks(geometry), 20, center_mm=CENTER, frame=frame)
     middle = crop.hu[2, 28]
     assert np.diff(middle)[40:80] == pytest.approx(np.full(40, frame[2, 2]), abs=1e-3)
+
+
+def test_outlines_from_before_the_slices_are_not_cut_into_steps():
+    thick = grid((40, 80, 30), (1.0, 1.0, 5.0), center=CENTER)
+    fine = grid((40, 80, 150), (1.0, 1.0, 1.0), center=CENTER)
+    mask = blocks(thick)
+    z = world_of(fine)[..., 2] - CENTER[2]
+    low = {20: SoftOutline((abs(z) < 7.4).astype(np.float32), fine)}
+    where = {"center_mm": CENTER, "frame": np.eye(3)}
+    stepped = crop_body(slopes(thick), mask, 20, **where)
+    crop = crop_body(slopes(thick), mask, 20, **where, outlines=low)
+    assert (stepped.outline[2, 28] == OWN).sum() % 5 == 0
+    assert (crop.outline[2, 28] == OWN).sum() == 14
+    assert np.array_equal(crop.outline == OTHER, stepped.outline == OTHER), "others by the mask"
+    above = {19: SoftOutline((z > 22).astype(np.float32), fine)}
+    crop = crop_body(slopes(thick), mask, 20, **where, outlines=above)
+    assert np.array_equal(crop.outline == OWN, stepped.outline == OWN)
+    assert not (crop.outline[2, 28, :80] == OTHER).any()
+    assert (crop.outline[2, 28, 84:] == OTHER).all()
 
 
 def test_what_was_not_scanned_is_air_without_outline():

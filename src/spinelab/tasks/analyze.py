@@ -144,7 +144,14 @@ def _analyze(
             tell("measure", 0.0)
             measured = measure(image, found.mask, found.spine, outlines=found.outlines)
             spine = grade_fractures(measured)
-            spine = read_network(image, found.mask, spine, weights=options.weights, threads=options.threads)
+            spine = read_network(
+                image,
+                found.mask,
+                spine,
+                outlines=found.outlines,
+                weights=options.weights,
+                threads=options.threads,
+            )
         spine = _with_manifest(spine, called.source, options, watch)
         with watch.stage("write"):
             tell("write", 0.0)

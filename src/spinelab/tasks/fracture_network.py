@@ -14,6 +14,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from spinelab.measurement import Outlines
 from spinelab.models import Network, load, weights_digest, weights_folder
 from spinelab.spine import Fracture, FractureReading, Spine, Vertebra
 from spinelab.tasks.fracture import GRADES_FROM_PERCENT, UNKNOWN_SLICE_MM, Shape, grade_of
@@ -132,7 +133,13 @@ def digest_of_reader(weights: Path | None) -> dict[str, str]:
 
 
 def read_network(
-    image: Image, mask: Mask, spine: Spine, *, weights: Path | None = None, threads: int = 1
+    image: Image,
+    mask: Mask,
+    spine: Spine,
+    *,
+    outlines: Outlines | None = None,
+    weights: Path | None = None,
+    threads: int = 1,
 ) -> Spine:
     """Adds the network's reading to a graded spine and grades by both readers.
 
@@ -140,6 +147,7 @@ def read_network(
         image: CT in HU, (i, j, k).
         mask: VerSe numbers on the same grid.
         spine: Measured and graded by `spinelab.tasks.fracture.grade_fractures`.
+        outlines: As `spinelab.measurement.measure` takes them.
         weights: Folder with a network of one's own; the shipped one if None.
         threads: Of the network; pictures are small.
 
@@ -152,7 +160,7 @@ def read_network(
     network = load(NAME, folder=folder_of(weights), threads=threads)
     combination = Combination.from_facts(network.facts)
     vertebrae = list(spine.vertebrae)
-    answers = ask_network(network, image, mask, [vertebrae[i] for i in places])
+    answers = ask_network(network, image, mask, [vertebrae[i] for i in places], outlines)
     for place, answer in zip(places, answers, strict=True):
         vertebra = vertebrae[place]
         assert vertebra.fracture is not None
@@ -169,13 +177,20 @@ def _can_be_read(vertebra: Vertebra) -> bool:
     )
 
 
-def ask_network(network: Network, image: Image, mask: Mask, vertebrae: Sequence[Vertebra]) -> list[Answer]:
+def ask_network(
+    network: Network,
+    image: Image,
+    mask: Mask,
+    vertebrae: Sequence[Vertebra],
+    outlines: Outlines | None = None,
+) -> list[Answer]:
     """Returns what the network says of measured vertebrae."""
     crops, facts = [], []
     for vertebra in vertebrae:
         assert vertebra.frame is not None
         center, frame = np.array(vertebra.center_mm), vertebra.frame.matrix()
-        crops.append(crop_body(image, mask, vertebra.label, center_mm=center, frame=frame))
+        crop = crop_body(image, mask, vertebra.label, center_mm=center, frame=frame, outlines=outlines)
+        crops.append(crop)
         slice_mm = UNKNOWN_SLICE_MM if vertebra.slice_mm is None else vertebra.slice_mm
         facts.append(tell_facts(vertebra.level, slice_mm))
     return ask_of_crops(network, crops, np.array(facts))

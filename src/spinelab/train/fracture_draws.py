@@ -34,6 +34,8 @@ Source = Literal["simulated", "outlined", "labelled", "unlabelled"]
 KEPT_SHAPE = (CROP_SHAPE[0] + 16, CROP_SHAPE[1] + 24)
 #: Pixels of its own outline a crop must show.
 LEAST_PIXELS = 200
+#: How many of the scans show the outlines as they are on their slices, as a mask read from a file does.
+FROM_MASK = 0.2
 #: Standard deviation of what the frame of a body is off: mm, and degrees.
 OFF_MM, OFF_DEG = (0.8, 1.0, 1.2), (2.0, 2.5, 2.5)
 #: And of the centre it is outlined around, mm.
@@ -98,14 +100,16 @@ def draw_samples(
     lost = {name: _lose(scan, deformed, name) for name in scan.intact}
     for thickness in _draw_thickness(scan, options.thickness_mm, rng):
         image, mask = slice_scan(deformed.image, deformed.mask, thickness, float(rng.random()))
+        outlines: Outlines | None = None
         if options.measured:
             drawn = outline_drawn(image, _draw_centers(deformed, rng))
             mask, places = drawn[0], measure_places(*drawn)
+            outlines = drawn[2] if rng.random() > FROM_MASK else None
         else:
             places = _true_places(scan, deformed, rng)
         for name, place in places.items():
             loss = lost.get(name)
-            crop = None if loss is None else keep_crop(image, mask, name, place)
+            crop = None if loss is None else keep_crop(image, mask, name, place, outlines)
             if loss is None or crop is None:
                 continue
             most, shape = float(loss.max()), shapes.get(name, "")
@@ -129,10 +133,14 @@ def _draw_thickness(
 _KEPT_POINTS = crop_points(KEPT_SHAPE)
 
 
-def keep_crop(image: Image, mask: Mask, name: str, place: "Place") -> Crop | None:
+def keep_crop(
+    image: Image, mask: Mask, name: str, place: "Place", outlines: Outlines | None = None
+) -> Crop | None:
     """Returns the crop of a body with room around it; None where hardly any of its outline is there."""
     number = level(name).label
-    crop = crop_body(image, mask, number, center_mm=place[0], frame=place[1], points=_KEPT_POINTS)
+    crop = crop_body(
+        image, mask, number, center_mm=place[0], frame=place[1], points=_KEPT_POINTS, outlines=outlines
+    )
     return crop if (crop.outline == OWN).sum() >= LEAST_PIXELS else None
 
 
