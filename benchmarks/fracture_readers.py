@@ -55,7 +55,7 @@ HELD_OUT = (
     "abdomen_5mm",
 )
 SLICES_MM = (1.5, 2.5, 5.0)
-DRAWN = DrawOptions(0.25, tuple((mm, mm) for mm in SLICES_MM), measured=True)
+DRAWN = DrawOptions(0.25, tuple((mm, mm) for mm in SLICES_MM))
 SEED, BOOTSTRAP = 99, 300
 #: What intervals are told of.
 FIGURES = ("error_percent", "kappa", "sensitivity", "specificity", "brier")

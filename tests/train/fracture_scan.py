@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from spinelab.measurement.named_mask import spine_of_mask
+from spinelab.train import fracture_draws
 from spinelab.train.collapsed import open_scan
+from spinelab.train.fracture_draws import slice_scan
 from spinelab.train.prepare import Prepared
 from tests.phantom import make_phantom
 
@@ -29,3 +32,19 @@ def prepare_phantom(name="phantom", *, seed=0):
         labels=np.zeros(0, np.int64),
         named=True,
     )
+
+
+def outline_as_drawn(monkeypatch):
+    """Gives the outlines of the simulation in place of those of the network."""
+    made = {}
+
+    def slice_and_keep(*given):
+        made["image"], made["mask"] = slice_scan(*given)
+        return made["image"], made["mask"]
+
+    def outline(image, centers):
+        assert image is made["image"]
+        return made["mask"], spine_of_mask(made["mask"]), {}
+
+    monkeypatch.setattr(fracture_draws, "slice_scan", slice_and_keep)
+    monkeypatch.setattr(fracture_draws, "outline_drawn", outline)

@@ -34,7 +34,7 @@ from spinelab.train.fracture_labels import is_sure  # noqa: E402
 from spinelab.train.fracture_sources import Sources, list_unlabelled  # noqa: E402
 from tests.phantom import make_phantom  # noqa: E402
 from tests.scan_files import save_scan  # noqa: E402
-from tests.train.fracture_scan import LEVELS  # noqa: E402
+from tests.train.fracture_scan import LEVELS, outline_as_drawn  # noqa: E402
 from tests.train.test_fracture_cache import make_sample  # noqa: E402
 
 pytestmark = pytest.mark.train
@@ -65,8 +65,10 @@ def test_the_recipe_writes_a_file_the_reader_takes(tmp_path, monkeypatch):
         save_scan(made.image, data / f"{name}_ct.nii.gz")
         write_mask(made.mask, data / f"{name}_vert.nii.gz")
 
-    def draw(scan, rng, options):  # every draw is measured, from the outlines drawn
-        for sample in draw_samples(scan, rng, replace(options, thickness_mm=((2.0, 2.0),), measured=False)):
+    outline_as_drawn(monkeypatch)
+
+    def draw(scan, rng, options):
+        for sample in draw_samples(scan, rng, replace(options, thickness_mm=((2.0, 2.0),))):
             yield replace(sample, geometry=READ)
 
     monkeypatch.setitem(pack.__globals__, "draw_samples", draw)

@@ -16,7 +16,7 @@ from spinelab.train.fracture_draws import (  # noqa: E402
     slice_scan,
 )
 from spinelab.volume import Geometry, Image, Mask  # noqa: E402
-from tests.train.fracture_scan import LEVELS, open_phantom  # noqa: E402
+from tests.train.fracture_scan import LEVELS, open_phantom, outline_as_drawn  # noqa: E402
 
 pytestmark = pytest.mark.train
 
@@ -31,8 +31,9 @@ def test_a_phantom_is_intact(scan):
     assert scan.image.geometry.same_grid(scan.mask.geometry)
 
 
-def test_bodies_come_with_what_they_lost(scan):
-    options = DrawOptions(collapsed_share=0.6, thickness_mm=((2.0, 2.0), (5.0, 5.0)), measured=False)
+def test_bodies_come_with_what_they_lost(scan, monkeypatch):
+    outline_as_drawn(monkeypatch)
+    options = DrawOptions(collapsed_share=0.6, thickness_mm=((2.0, 2.0), (5.0, 5.0)))
     samples = list(draw_samples(scan, np.random.default_rng(1), options))
     assert {s.slice_mm for s in samples} == {2.0, 5.0}
     collapsed = [s for s in samples if s.shape]
@@ -49,8 +50,9 @@ def test_bodies_come_with_what_they_lost(scan):
         assert deepest is None or s.lost_percent.argmax() == deepest
 
 
-def test_the_same_seed_draws_the_same(scan):
-    options = DrawOptions(thickness_mm=((2.0, 2.0),), measured=False)
+def test_the_same_seed_draws_the_same(scan, monkeypatch):
+    outline_as_drawn(monkeypatch)
+    options = DrawOptions(thickness_mm=((2.0, 2.0),))
     first, second = (list(draw_samples(scan, np.random.default_rng(7), options)) for _ in range(2))
     assert [s.level for s in first] == [s.level for s in second]
     assert all(np.array_equal(a.crop.hu, b.crop.hu) for a, b in zip(first, second, strict=True))
@@ -66,7 +68,7 @@ def test_measured_columns_are_outlined_and_read(scan, monkeypatch):
         return scan.mask, spine_of_mask(scan.mask), {}
 
     monkeypatch.setattr(draws, "outline_drawn", outline)
-    options = DrawOptions(collapsed_share=0.0, thickness_mm=((2.0, 2.0),), measured=True)
+    options = DrawOptions(collapsed_share=0.0, thickness_mm=((2.0, 2.0),))
     samples = list(draw_samples(scan, np.random.default_rng(1), options))
     assert samples
     assert all(s.geometry["evaluable"] and s.geometry["height_loss_percent"] < 15 for s in samples)

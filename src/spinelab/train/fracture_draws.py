@@ -36,9 +36,7 @@ KEPT_SHAPE = (CROP_SHAPE[0] + 16, CROP_SHAPE[1] + 24)
 LEAST_PIXELS = 200
 #: How many of the scans show the outlines as they are on their slices, as a mask read from a file does.
 FROM_MASK = 0.2
-#: Standard deviation of what the frame of a body is off: mm, and degrees.
-OFF_MM, OFF_DEG = (0.8, 1.0, 1.2), (2.0, 2.5, 2.5)
-#: And of the centre it is outlined around, mm.
+#: Standard deviation of the centre a body is outlined around, mm.
 FOUND_SD_MM = 1.5
 
 
@@ -49,15 +47,10 @@ class DrawOptions:
     Attributes:
         collapsed_share: How many of the intact bodies collapse.
         thickness_mm: Ranges of slice thickness; one is drawn of each.
-        measured: Outline the drawn scan with the shipped network, measure it and let geometry read it, as
-            `spinelab.analyze` does; else, which is quicker, outlines are those of the simulation and frames,
-            too, but off by a little. Of painted scans the readings of geometry are not kept: readers are not
-            weighed by them.
     """
 
     collapsed_share: float = 0.3
     thickness_mm: tuple[tuple[float, float], ...] = ((1.0, 1.6), (2.0, 3.0), (3.5, 5.2))
-    measured: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +84,10 @@ class Sample:
 def draw_samples(
     scan: Scan, rng: np.random.Generator, options: DrawOptions = DrawOptions()
 ) -> Iterator[Sample]:
-    """Yields the bodies of one drawn deformation of a scan at several slice thicknesses; none if it folds."""
+    """Yields the bodies of one drawn deformation of a scan at several slice thicknesses; none if it folds.
+
+    Of painted scans the readings of geometry are not kept: readers are not weighed by them.
+    """
     painted, scan = scan.painted, paint_scan(scan, rng)
     try:
         deformed, shapes = draw_column(scan, rng, options.collapsed_share)
@@ -99,17 +95,14 @@ def draw_samples(
         return
     lost = {name: _lose(scan, deformed, name) for name in scan.intact}
     for thickness in _draw_thickness(scan, options.thickness_mm, rng):
-        image, mask = slice_scan(deformed.image, deformed.mask, thickness, float(rng.random()))
-        outlines: Outlines | None = None
-        if options.measured:
-            drawn = outline_drawn(image, _draw_centers(deformed, rng))
-            mask, places = drawn[0], measure_places(*drawn)
-            outlines = drawn[2] if rng.random() > FROM_MASK else None
-        else:
-            places = _true_places(scan, deformed, rng)
+        image, _ = slice_scan(deformed.image, deformed.mask, thickness, float(rng.random()))
+        # As `spinelab.analyze` does: outlined by the shipped network, measured, read by geometry.
+        drawn = outline_drawn(image, _draw_centers(deformed, rng))
+        places = measure_places(*drawn)
+        outlines = drawn[2] if rng.random() > FROM_MASK else None
         for name, place in places.items():
             loss = lost.get(name)
-            crop = None if loss is None else keep_crop(image, mask, name, place, outlines)
+            crop = None if loss is None else keep_crop(image, drawn[0], name, place, outlines)
             if loss is None or crop is None:
                 continue
             most, shape = float(loss.max()), shapes.get(name, "")
@@ -231,24 +224,4 @@ def measure_places(mask: Mask, spine: Spine, outlines: Outlines | None = None) -
             continue
         reading = asdict(vertebra.fracture)
         places[vertebra.level] = (np.array(vertebra.center_mm), vertebra.frame.matrix(), reading)
-    return places
-
-
-def _true_places(scan: Scan, deformed: Deformed, rng: np.random.Generator) -> dict[str, Place]:
-    """Returns level -> centre and frame of each whole body, as simulated and then off by a little."""
-    places: dict[str, Place] = {}
-    for entry in deformed.truth["vertebrae"]:
-        corners = entry.get("corners_mm", {}).get("lateral")
-        if corners is None or entry["level"] not in scan.intact:
-            continue
-        points = {key: np.array(value) for key, value in corners.items()}
-        back = points["superior_back"] + points["inferior_back"]
-        front = points["superior_front"] + points["inferior_front"]
-        axes = scan.column.axes[scan.column.index(entry["level"])] @ np.array(entry["rotation"]).T
-        posterior = (back - front) / np.linalg.norm(back - front)
-        superior = np.cross(axes[0], posterior)
-        superior /= np.linalg.norm(superior)
-        frame = np.stack([np.cross(posterior, superior), posterior, superior])
-        center = (back + front) / 4 + rng.normal(0, OFF_MM) @ frame
-        places[entry["level"]] = (center, augment.rotation(rng, OFF_DEG) @ frame, {})
     return places
