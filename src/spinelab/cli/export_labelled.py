@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from spinelab.cli.console import complain, say
+from spinelab.cli.extras import needing_the_extra
 from spinelab.cli.parameters import Files, Quiet, Results
-from spinelab.errors import DependencyError
 
 Folder = Annotated[Path, typer.Option("--out", "-o", help="Folder for scans, outlines and labels.csv.")]
 Readers = Annotated[int, typer.Option(min=1, help="How many readings a case needs, as for spinelab serve.")]
@@ -17,14 +17,9 @@ def export_labelled(
     *, results: Results, out: Folder, files: Files = None, readers: Readers = 2, quiet: Quiet = False
 ) -> None:
     """Write every case whose labels hold as a folder that `spinelab train fracture` learns from."""
-    try:
+    with needing_the_extra("server", "the workstation"):
         from spinelab.archive.store import open_store
         from spinelab.server.labelled import LABELS, write_labelled
-    except ModuleNotFoundError as error:
-        raise DependencyError(
-            f"the workstation needs the package {error.name}, which is not installed; "
-            "pip install spinelab[server]"
-        ) from error
     store = open_store(results, files=files, must_exist=True)
     try:
         written = write_labelled(store, out, readers=readers)

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from spinelab.cli.console import complain, say
+from spinelab.cli.extras import needing_the_extra
 from spinelab.cli.flags import with_flags
 from spinelab.cli.parameters import Files, Quiet, Results
-from spinelab.errors import DependencyError, InputError
+from spinelab.errors import InputError
 from spinelab.server.options import ServeOptions
 
 
@@ -66,17 +67,12 @@ def _load() -> tuple[Any, Any]:
     """
     # FastAPI carries the interface of OpenTelemetry; should an exporter be installed, it stays silent.
     os.environ["OTEL_SDK_DISABLED"] = "true"
-    try:
+    with needing_the_extra("server", "the workstation"):
         import argon2  # noqa: F401
         import fastapi  # noqa: F401
         import python_multipart  # noqa: F401
         import sqlalchemy  # noqa: F401
         import uvicorn
-    except ModuleNotFoundError as error:
-        raise DependencyError(
-            f"the workstation needs the package {error.name}, which is not installed; "
-            "pip install spinelab[server]"
-        ) from error
     from spinelab.server import app
 
     return app, uvicorn

@@ -1,15 +1,14 @@
 """`spinelab train segment`, `landmarks`, `fracture`: retrain on your own cases. Needs the extra ``train``."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from spinelab.cli.console import complain
+from spinelab.cli.extras import needing_the_extra
 from spinelab.cli.flags import with_flags
-from spinelab.errors import DependencyError
 
 app = typer.Typer(
     help="Train the networks on your own cases (needs torch: pip install spinelab[train]).",
@@ -37,26 +36,13 @@ def _register(verb: str, build: Callable[[], Callable[..., Any]], summary: str) 
         inner(args=context.args, prog_name=f"spinelab train {verb}", standalone_mode=False)
 
 
-@contextmanager
-def _needing_the_extra() -> Iterator[None]:
-    """Tells which package of the extra `train` is absent; our own modules never are."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("spinelab"):
-            raise
-        raise DependencyError(
-            f"training needs the package {error.name}, which is not installed; pip install spinelab[train]"
-        ) from error
-
-
 def fracture_command() -> Callable[..., Any]:
     """Returns the function behind `spinelab train fracture`, with flags from its `FractureTrainOptions`.
 
     Raises:
         DependencyError: torch or onnx is not installed.
     """
-    with _needing_the_extra():
+    with needing_the_extra("train", "training"):
         from spinelab.train.fracture import FractureTrainOptions, fracture_recipe
 
     @with_flags(FractureTrainOptions)
@@ -84,7 +70,7 @@ def landmarks_command() -> Callable[..., Any]:
     Raises:
         DependencyError: torch or onnx is not installed.
     """
-    with _needing_the_extra():
+    with needing_the_extra("train", "training"):
         from spinelab.train.landmarks import LandmarkOptions, landmark_recipe
 
     @with_flags(LandmarkOptions)
@@ -120,7 +106,7 @@ def segment_command() -> Callable[..., Any]:
     Raises:
         DependencyError: torch or onnx is not installed.
     """
-    with _needing_the_extra():
+    with needing_the_extra("train", "training"):
         from spinelab.train.segment import TrainOptions, main_recipe
 
     @with_flags(TrainOptions)

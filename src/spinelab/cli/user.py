@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from spinelab.cli.console import say
+from spinelab.cli.extras import needing_the_extra
 from spinelab.cli.parameters import Files, Quiet, Results
-from spinelab.errors import DependencyError
 
 app = typer.Typer(
     help="The workstation's accounts: add one, set a password, lock or unlock, list.", rich_markup_mode=None
@@ -65,15 +65,10 @@ def list_users(*, results: Results, files: Files = None) -> None:
 
 
 def _open(results: str, files: Any) -> tuple[Any, Any]:
-    try:
+    with needing_the_extra("server", "the workstation"):
         import spinelab.server.tables  # noqa: F401
         from spinelab.archive.store import open_store
         from spinelab.server import accounts
-    except ModuleNotFoundError as error:
-        raise DependencyError(
-            f"the workstation needs the package {error.name}, which is not installed; "
-            "pip install spinelab[server]"
-        ) from error
     return accounts, open_store(results, files=files)
 
 
